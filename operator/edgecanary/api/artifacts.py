@@ -1,0 +1,199 @@
+"""What a model version consists of: variants, files, tensors, golden cases.
+
+Shared by EdgeModel (what a person declares) and ModelRelease (what nodes read).
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from edgecanary.api.fields import (
+    LIST_ATOMIC,
+    LIST_SET,
+    ApiModel,
+    ByteQuantity,
+    Digest,
+    PositiveDecimalString,
+    Rule,
+    ShortName,
+    list_map,
+    patterned,
+    rules,
+)
+from edgecanary.api.meta import LabelSelector
+
+MAX_FILE_BYTES = 2**40
+"""The largest file that may be declared: 1 TiB."""
+
+FilePath = Annotated[
+    str,
+    patterned(
+        r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$",
+        "must be a relative path of letters, digits, ., _ and -, "
+        "in which each part begins with a letter, a digit or _",
+        max_length=255,
+    ),
+]
+"""A relative path whose segments start with a letter, digit or underscore: `..`, absolute paths, hidden
+files, NUL and backslashes cannot be written."""
+
+SourceUri = Annotated[
+    str,
+    patterned(
+        r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9]/|https://[^\x00- /?#@]+/)[^\x00- ]+$",
+        "must be s3://bucket/key or https://host/path, without spaces or a user name",
+        max_length=2048,
+    ),
+]
+"""Where the operator finds a file: `s3://bucket/key` or `https://host/path`."""
+
+TensorName = Annotated[str, Field(min_length=1, max_length=253)]
+Dimension = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+
+
+class Format(StrEnum):
+    """Model formats; the node's agent must have a runtime for it."""
+
+    ONNX = "ONNX"
+    TFLITE = "TFLite"
+    NCNN = "NCNN"
+    TVM = "TVM"
+
+
+class DataType(StrEnum):
+    """Tensor element types, named as in the Open Inference Protocol v2."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+
+class ModelFile(ApiModel):
+    """One file of a variant."""
+
+    path: FilePath = Field(
+        description="Where the file lies inside the revision's directory; a relative path without `..`."
+    )
+    uri: SourceUri = Field(description="Where the file comes from: s3://bucket/key or https://host/path.")
+    sha256: Digest = Field(description="SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.")
+    size_bytes: int = Field(ge=1, le=MAX_FILE_BYTES, description="Length of the file in bytes.")
+
+
+class VariantRequirements(ApiModel):
+    """What a node must have for a variant to fit. Everything named must hold."""
+
+    architectures: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="CPU architectures in Go's names, such as amd64 or arm64. Empty: any.",
+        json_schema_extra=LIST_SET,
+    )
+    min_memory: ByteQuantity | None = Field(
+        default=None, description="The least memory that the node must have, such as 256Mi."
+    )
+    accelerators: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Accelerators that the node must have, all of them.",
+        json_schema_extra=LIST_SET,
+    )
+    node_selector: LabelSelector | None = Field(default=None, description="Labels that the Node must have.")
+
+
+class VariantBudget(ApiModel):
+    """What a variant may cost on a node; a probe beyond it fails."""
+
+    peak_memory: ByteQuantity | None = Field(
+        default=None, description="The most memory that loading and running the model may take."
+    )
+    latency_p95_milliseconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        alias="latencyP95Milliseconds",
+        description="The most milliseconds that 95 % of the golden runs may take.",
+    )
+
+
+class TensorSpec(ApiModel):
+    """Name, type and shape of one input or output."""
+
+    name: TensorName = Field(description="The tensor's name in the model.")
+    dtype: DataType = Field(description="Element type in the Open Inference Protocol's names.")
+    shape: tuple[Dimension, ...] = Field(
+        max_length=8, description="Dimensions; -1 accepts any.", json_schema_extra=LIST_ATOMIC
+    )
+
+
+class ModelIO(ApiModel):
+    """The tensors that the model takes and gives. Every variant must have just these."""
+
+    inputs: tuple[TensorSpec, ...] = Field(
+        min_length=1, max_length=32, description="Input tensors.", json_schema_extra=list_map("name")
+    )
+    outputs: tuple[TensorSpec, ...] = Field(
+        min_length=1, max_length=32, description="Output tensors.", json_schema_extra=list_map("name")
+    )
+
+
+class Golden(ApiModel):
+    """Inputs with known outputs, run on every node before a revision may serve.
+
+    The file is a NumPy `.npz` without pickles. It holds an array `input:<name>` for each input and
+    `output:<name>` for each output of `io`; the first dimension counts the cases.
+    """
+
+    uri: SourceUri = Field(description="Where the file comes from: s3://bucket/key or https://host/path.")
+    sha256: Digest = Field(description="SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.")
+    size_bytes: int = Field(ge=1, le=64 * 2**20, description="Length of the file in bytes, 64 MiB at most.")
+    relative_tolerance: PositiveDecimalString = Field(
+        default="0", description="Allowed difference as a share of the expected value."
+    )
+    absolute_tolerance: PositiveDecimalString = Field(
+        default="0.00001",
+        description="Allowed difference in the output's own unit; added to the relative one.",
+    )
+
+
+VARIANT_RULES = (
+    Rule(
+        "self.files.exists(f, f.path == self.entrypoint)",
+        "entrypoint must be the path of one of the variant's files",
+        "self.entrypoint",
+    ),
+    Rule(
+        "self.files.all(f, !self.files.exists(g, g.path.startsWith(f.path + '/')))",
+        "no file's path must be the folder of another file",
+    ),
+)
+
+
+class Variant(ApiModel):
+    """One build of the model for one class of hardware. A node takes the first variant that fits."""
+
+    model_config = rules(*VARIANT_RULES)
+
+    name: ShortName = Field(description="The variant's name, unique in the model.")
+    format: Format = Field(description="The file format, which decides the runtime.")
+    files: tuple[ModelFile, ...] = Field(
+        min_length=1,
+        max_length=32,
+        description="The files that make up the variant.",
+        json_schema_extra=list_map("path"),
+    )
+    entrypoint: FilePath = Field(description="The file that the runtime loads.")
+    requires: VariantRequirements | None = Field(
+        default=None, description="What a node must have for this variant. Absent: every node fits."
+    )
+    budget: VariantBudget | None = Field(default=None, description="What the variant may cost on a node.")

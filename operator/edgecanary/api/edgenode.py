@@ -1,0 +1,169 @@
+"""EdgeNode: what one node's agent reports. Only that agent writes it."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, computed_field
+
+from edgecanary.api import API_VERSION
+from edgecanary.api.artifacts import Format
+from edgecanary.api.fields import (
+    LIST_SET,
+    ApiModel,
+    Digest,
+    Message,
+    ObjectName,
+    Reason,
+    ShortName,
+    Time,
+    list_map,
+)
+from edgecanary.api.meta import ObjectMeta
+
+
+class ModelState(StrEnum):
+    """What the node does with a model right now, as of its last report."""
+
+    PENDING = "Pending"
+    """Assigned, not yet serving; the reason says what is waited for."""
+    ACTIVE = "Active"
+    """The desired revision passed its health soak and is active."""
+    REVERTED = "Reverted"
+    """The desired revision failed on this node; the previous one is active again, or none."""
+    WITHDRAWN = "Withdrawn"
+    """No revision is assigned and none is served."""
+
+
+class ModelResult(StrEnum):
+    """How the last attempt at the desired revision ended."""
+
+    NONE = "None"
+    SUCCEEDED = "Succeeded"
+    PRECHECK_FAILED = "PrecheckFailed"
+    """The node cannot take the revision: no variant fits, too little disk, bad statement."""
+    DOWNLOAD_FAILED = "DownloadFailed"
+    """The files could not be fetched; the agent keeps trying."""
+    VERIFY_FAILED = "VerifyFailed"
+    """The fetched bytes are not those declared; the agent drops them and keeps trying."""
+    PROBE_FAILED = "ProbeFailed"
+    """The model did not load, has other tensors, or missed its golden outputs or budget."""
+    HEALTH_FAILED = "HealthFailed"
+    """The model crashed or failed requests beyond its limits while it soaked."""
+
+
+class Capabilities(ApiModel):
+    """What the node has."""
+
+    architecture: str = Field(max_length=63, description="CPU architecture in Go's names, such as amd64.")
+    memory_bytes: int = Field(ge=0, description="Physical memory in bytes.")
+    accelerators: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
+        default=(), max_length=16, description="Accelerators present.", json_schema_extra=LIST_SET
+    )
+    runtimes: tuple[Format, ...] = Field(
+        default=(), max_length=8, description="Formats that the agent can run.", json_schema_extra=LIST_SET
+    )
+
+
+class ProbeMeasurement(ApiModel):
+    """What the probe measured for the desired revision."""
+
+    variant: ShortName = Field(description="The variant that was probed.")
+    load_milliseconds: int = Field(ge=0, description="Time to load the model.")
+    latency_p95_milliseconds: int = Field(
+        ge=0, alias="latencyP95Milliseconds", description="p95 latency of the golden runs, rounded up."
+    )
+    peak_memory_bytes: int = Field(ge=0, description="Peak resident memory of the probe process, in bytes.")
+
+
+class NodeModelStatus(ApiModel):
+    """One model on this node."""
+
+    namespace: str = Field(min_length=1, max_length=63, description="Namespace of the EdgeModel.")
+    name: ObjectName = Field(description="Name of the EdgeModel.")
+    active: Digest | None = Field(default=None, description="The revision that is served.")
+    previous: Digest | None = Field(default=None, description="The revision kept on disk to go back to.")
+    desired: Digest | None = Field(
+        default=None, description="The revision that the release assigns to this node."
+    )
+    state: ModelState = Field(default=ModelState.PENDING, description="What the node does with the model.")
+    reason: Reason = Field(default="", description="Machine reason for the state.")
+    message: Message = Field(default="", description="What happened and what is waited for.")
+    result: ModelResult = Field(
+        default=ModelResult.NONE, description="How the last attempt at the desired revision ended."
+    )
+    attempt: int = Field(
+        default=0, ge=0, description="Attempt at the desired revision that the report answers."
+    )
+    sequence: int = Field(
+        default=0, ge=0, description="Sequence of the ModelRelease that the report answers."
+    )
+    transition_time: Time | None = Field(
+        default=None, description="When the state last changed, by the node's clock."
+    )
+    probe: ProbeMeasurement | None = Field(
+        default=None, description="What the probe measured for the desired revision."
+    )
+    rejected: tuple[Digest, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Revisions that failed on this node and that it will not try again.",
+        json_schema_extra=LIST_SET,
+    )
+
+    @property
+    def display(self) -> str:
+        """The model, its state and why, in one line."""
+        why = f" ({self.reason})" if self.reason else ""
+        return f"{self.namespace}/{self.name} {self.state}{why}"
+
+
+class EdgeNodeSpec(ApiModel):
+    """Nothing is asked of a node here; releases do that."""
+
+
+_DISPLAY_MODELS = 4
+"""More models than this are counted, not named, in a node's one-line summary."""
+
+
+class EdgeNodeStatus(ApiModel):
+    """What the agent reports, once for each change."""
+
+    agent_version: str = Field(default="", max_length=63, description="Version of the agent.")
+    heartbeat_time: Time | None = Field(
+        default=None, description="When the agent last wrote, by the node's clock; at least every 10 minutes."
+    )
+    capabilities: Capabilities | None = Field(default=None, description="What the node has.")
+    models: tuple[NodeModelStatus, ...] = Field(
+        default=(),
+        max_length=64,
+        description="The models on this node.",
+        json_schema_extra=list_map("namespace", "name"),
+    )
+
+    @computed_field(  # type: ignore[prop-decorator]
+        description="The models for people, such as `1/2 Active; plant/door Reverted (ProbeFailed)`.",
+        json_schema_extra={"maxLength": 2048},
+    )
+    @property
+    def display(self) -> str:
+        """How many models are active, and which are not, and why."""
+        if not self.models:
+            return "no models"
+        waiting = [model for model in self.models if model.state is not ModelState.ACTIVE]
+        parts = [f"{len(self.models) - len(waiting)}/{len(self.models)} Active"]
+        parts += [model.display for model in waiting[:_DISPLAY_MODELS]]
+        if len(waiting) > _DISPLAY_MODELS:
+            parts.append(f"and {len(waiting) - _DISPLAY_MODELS} more")
+        return "; ".join(parts)
+
+
+class EdgeNode(ApiModel):
+    """What one node's agent reports: capabilities, and for each model what is active and why."""
+
+    api_version: Literal["edgecanary.dev/v1alpha1"] = API_VERSION
+    kind: Literal["EdgeNode"] = "EdgeNode"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: EdgeNodeSpec = Field(
+        default_factory=EdgeNodeSpec, description="Empty: nothing is asked of a node here."
+    )
+    status: EdgeNodeStatus = Field(default_factory=EdgeNodeStatus, description="What the agent reports.")

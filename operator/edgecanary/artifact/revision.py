@@ -1,0 +1,34 @@
+"""A revision's identity: the digest of all that decides a model's behaviour."""
+
+import hashlib
+import json
+
+from edgecanary.api.edgemodel import EdgeModelSpec
+from edgecanary.api.fields import JsonObject
+
+
+def revision_digest(spec: EdgeModelSpec) -> str:
+    """SHA-256, in hexadecimal, of the canonical JSON of what decides the model's behaviour.
+
+    In: the variants with their files' paths, digests and sizes, requirements and budgets; the tensors; the
+    golden cases and tolerances; `serve`. Out: the version's name, where the files lie and the Secret to get
+    them with. So moving files to another bucket or renaming the version rolls nothing out, and a
+    rejected model stays rejected under a new name.
+    """
+    text = json.dumps(_behaviour(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _behaviour(spec: EdgeModelSpec) -> JsonObject:
+    return spec.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        exclude={
+            "version": True,
+            "source_secret_ref": True,
+            "signature": True,
+            "golden": {"uri"},
+            "variants": {"__all__": {"files": {"__all__": {"uri"}}}},
+        },
+    )

@@ -1,0 +1,1 @@
+"""Errors, time and quantities. Standard library only."""

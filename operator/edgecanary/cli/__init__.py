@@ -1,0 +1,1 @@
+"""The program `edgecanary`: one module for each subcommand."""

@@ -1,0 +1,27 @@
+"""Rules for a Rollout's spec that its schema cannot say, checked before anything is planned."""
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edgecanary.api.rollout import RolloutSpec
+from edgecanary.base.errors import InvalidInput
+
+
+def check_rollout(spec: RolloutSpec) -> None:
+    """Raises InvalidInput naming the first field that breaks a rule."""
+    for index, window in enumerate(spec.update_windows):
+        _check_time_zone(f"spec.updateWindows[{index}].timeZone", window.time_zone)
+    for index, metric in enumerate(spec.analysis.metrics if spec.analysis else ()):
+        if metric.comparison is not None:
+            raise InvalidInput(
+                f"spec.analysis.metrics[{index}].comparison",
+                f"method {metric.comparison.method} is not available in this version and a gate that cannot be "
+                "judged never passes; use threshold alone",
+                reason="ComparisonUnavailable",
+            )
+
+
+def _check_time_zone(field: str, name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput(field, f"must be an IANA time zone such as Europe/Berlin, got {name!r}") from error

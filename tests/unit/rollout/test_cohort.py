@@ -1,0 +1,104 @@
+"""How a share of the fleet is spread over strata, and the bounds that yield it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecanary.rollout.cohort import Share, Stratum, cutoffs, quotas, stratum_of, to_bounds, to_cutoffs
+from edgecanary.rollout.rank import RANK_SPACE, rank
+
+SIZES = st.dictionaries(
+    st.tuples(st.text("abc", min_size=1, max_size=3)), st.integers(1, 60), min_size=1, max_size=6
+)
+
+
+def members(sizes: dict[Stratum, int]) -> dict[Stratum, list[str]]:
+    return {stratum: [f"{stratum[0]}-{i}" for i in range(size)] for stratum, size in sizes.items()}
+
+
+def covered(
+    sizes: dict[Stratum, int], bounds: dict[Stratum, int], salt: str = "s"
+) -> dict[Stratum, set[str]]:
+    return {s: {n for n in names if rank(salt, n) < bounds.get(s, 0)} for s, names in members(sizes).items()}
+
+
+def test_a_stratum_is_the_tuple_of_label_values_with_missing_ones_empty() -> None:
+    assert stratum_of({"hardware": "vnni", "site": "b1"}, ("site", "hardware", "zone")) == ("b1", "vnni", "")
+
+
+def test_without_keys_the_whole_fleet_is_one_stratum() -> None:
+    assert stratum_of({"hardware": "vnni"}, ()) == ()
+
+
+@given(SIZES, st.integers(1, 100))
+def test_percent_gives_every_stratum_at_least_one_node_and_never_more_than_it_has(
+    sizes: dict[Stratum, int], percent: int
+) -> None:
+    given_ = quotas(sizes, Share(percent=percent))
+    assert all(1 <= given_[stratum] <= size for stratum, size in sizes.items())
+
+
+@given(SIZES, st.integers(1, 100))
+def test_percent_is_met_to_within_the_one_node_minimum(sizes: dict[Stratum, int], percent: int) -> None:
+    total, given_ = sum(sizes.values()), sum(quotas(sizes, Share(percent=percent)).values())
+    exact = total * percent / 100
+    assert abs(given_ - max(exact, len(sizes))) <= max(0.5, len(sizes) - min(exact, len(sizes)))
+
+
+@given(SIZES, st.integers(1, 400))
+def test_nodes_is_exact_in_all(sizes: dict[Stratum, int], nodes: int) -> None:
+    assert sum(quotas(sizes, Share(nodes=nodes)).values()) == min(nodes, sum(sizes.values()))
+
+
+@given(SIZES, st.integers(1, 400))
+def test_nodes_reach_every_stratum_while_they_suffice(sizes: dict[Stratum, int], nodes: int) -> None:
+    given_ = quotas(sizes, Share(nodes=nodes))
+    assert all(count <= sizes[stratum] for stratum, count in given_.items())
+    if nodes >= len(sizes):
+        assert all(count >= 1 for count in given_.values())
+
+
+def test_the_largest_strata_come_first_when_nodes_do_not_suffice() -> None:
+    assert quotas({("small",): 2, ("large",): 9, ("mid",): 5}, Share(nodes=2)) == {
+        ("large",): 1,
+        ("mid",): 1,
+        ("small",): 0,
+    }
+
+
+def test_percent_follows_the_sizes_of_the_strata() -> None:
+    assert quotas({("a",): 60, ("b",): 30, ("c",): 10}, Share(percent=50)) == {
+        ("a",): 30,
+        ("b",): 15,
+        ("c",): 5,
+    }
+
+
+@given(SIZES, st.integers(1, 100))
+def test_bounds_cover_just_the_quota(sizes: dict[Stratum, int], percent: int) -> None:
+    bounds = cutoffs(members(sizes), Share(percent=percent), salt="s", current={})
+    wanted = quotas(sizes, Share(percent=percent))
+    assert {s: len(names) for s, names in covered(sizes, bounds).items()} == wanted
+
+
+@given(SIZES, st.lists(st.integers(1, 100), min_size=2, max_size=5))
+def test_bounds_only_grow_whatever_the_shares(sizes: dict[Stratum, int], percents: list[int]) -> None:
+    bounds: dict[Stratum, int] = {}
+    for percent in percents:
+        grown = cutoffs(members(sizes), Share(percent=percent), salt="s", current=bounds)
+        assert all(grown[s] >= bound for s, bound in bounds.items())
+        bounds = grown
+
+
+def test_all_of_the_fleet_includes_nodes_that_join_later() -> None:
+    bounds = cutoffs({("a",): ["n1"]}, Share(percent=100), salt="s", current={("gone",): 5})
+    assert bounds == {("a",): RANK_SPACE, ("gone",): RANK_SPACE}
+
+
+@given(SIZES, st.integers(1, 100))
+def test_bounds_survive_being_written_into_a_release(sizes: dict[Stratum, int], percent: int) -> None:
+    bounds = cutoffs(members(sizes), Share(percent=percent), salt="s", current={})
+    assert to_bounds(to_cutoffs(bounds)) == bounds
+
+
+def test_an_empty_fleet_has_no_bounds() -> None:
+    assert cutoffs({}, Share(nodes=3), salt="s", current={}) == {}
