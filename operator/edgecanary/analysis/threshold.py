@@ -10,11 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from edgecanary.analysis.query import Answer, QueryError, Vector
+from edgecanary.api.fields import clip
 from edgecanary.api.rollout import Metric, Threshold
 from edgecanary.api.rollout_status import Measurement, MeasurementOutcome, MetricStatus, Verdict
 
 KEPT_MEASUREMENTS = 10
 _QUERY_LIMIT = 8192
+_VALUE_LIMIT = 40
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def evaluate(metric: Metric, before: MetricStatus, answer: Answer, now: datetime
         name=metric.name,
         verdict=verdict,
         reason=reason,
-        message=message,
+        message=clip(message),
         value=look.value,
         baseline=look.baseline,
         samples=look.samples,
@@ -145,8 +147,9 @@ def limits_text(threshold: Threshold | None) -> str:
 
 
 def format_value(value: float) -> str:
-    """A number as a decimal string with six significant digits, without an exponent."""
-    if value == 0:
-        return "0"
+    """A number with six significant digits as a plain decimal; what is too long for that, with an exponent."""
     text = f"{Decimal(f'{value:.6g}'):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if len(text) > _VALUE_LIMIT:
+        return "0" if abs(value) < 1 else f"{value:.6g}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

@@ -10,7 +10,6 @@ from edgecanary.api.artifacts import Golden, ModelIO, Variant
 from edgecanary.api.fields import ApiModel, Digest, Message, Reason, ShortName, list_map, patterned
 from edgecanary.api.meta import Condition, LocalSecretReference, ObjectMeta
 
-
 VersionName = Annotated[
     str,
     patterned(

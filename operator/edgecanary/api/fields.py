@@ -65,9 +65,9 @@ def rules(*items: Rule) -> ConfigDict:
 
 
 def patterned(pattern: str, message: str, *, max_length: int) -> FieldInfo:
-    """A string that matches `pattern`; the server says `message` instead of the expression.
+    r"""A string that matches `pattern`; the server says `message` instead of the expression.
 
-    The pattern must mean the same to Go's and to Rust's regular expressions: no look-around, no `\\s`
+    The pattern must mean the same to Go's and to Rust's regular expressions: no look-around, no `\s`
     (Unicode only in one of them), no single quotes.
     """
     field: FieldInfo = Field(
@@ -157,8 +157,17 @@ Reason = Annotated[
 ]
 """A machine reason in PascalCase."""
 
-Message = Annotated[str, Field(max_length=4096)]
+MESSAGE_LIMIT = 4096
+"""The longest message, in characters."""
+
+Message = Annotated[str, Field(max_length=MESSAGE_LIMIT)]
 """A sentence for a person."""
+
+
+def clip(message: str) -> str:
+    """The message, cut to what the API server takes."""
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
+
 
 Token = Annotated[str, Field(max_length=253)]
 """The value of an action annotation; each new value is one action."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from edgecanary.api.fields import clip
 from edgecanary.api.meta import Condition, ConditionType
 
 ReadyStatus = Literal["True", "False", "Unknown"]
-_MESSAGE_LIMIT = 4096
-
 
 @dataclass(frozen=True)
 class Situation:
@@ -45,7 +44,7 @@ def build_conditions(
     current: Sequence[Condition], situation: Situation, *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
     """The conditions that say the situation; transition times stay while a status stays."""
-    message = situation.message[:_MESSAGE_LIMIT]
+    message = clip(situation.message)
     wanted: list[tuple[ConditionType, ReadyStatus, str]] = [
         (ConditionType.READY, situation.ready, situation.reason)
     ]

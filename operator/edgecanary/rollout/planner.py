@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from edgecanary.analysis.query import MetricQuery
+from edgecanary.api.fields import clip
 from edgecanary.api.modelrelease import CanaryStatement, RejectedRevision, RevisionStatement
 from edgecanary.api.rollout_status import HistoryEntry, HistoryOutcome
 from edgecanary.base.errors import InvalidInput
@@ -125,7 +126,7 @@ def _take_back(run: Run, why: Rejection) -> Outcome:
         revision=run.statement.revision,
         version=run.statement.version,
         reason=why.reason,
-        message=why.message,
+        message=clip(why.message),
         time=context.now,
         attempt=run.attempt,
     )

@@ -1,6 +1,5 @@
 """Which revision a release assigns to a node."""
 
-from edgecanary.api.fields import JsonObject
 from edgecanary.api.modelrelease import ModelReleaseSpec
 from edgecanary.rollout.assignment import Role, assign
 from edgecanary.rollout.eligibility import NodeFacts
@@ -10,7 +9,7 @@ A, B = "a" * 64, "b" * 64
 SALT = "uid-1"
 
 
-def statement(revision: str, **variant: object) -> JsonObject:
+def statement(revision: str, **variant: object) -> dict[str, object]:
     file = {"path": "m.onnx", "uri": "s3://models/m.onnx", "sha256": revision, "sizeBytes": 1}
     built = {"name": "v", "format": "ONNX", "files": [file], "entrypoint": "m.onnx", **variant}
     tensor = [{"name": "x", "dtype": "FP32", "shape": [-1]}]
@@ -26,7 +25,7 @@ def release(**fields: object) -> ModelReleaseSpec:
     return ModelReleaseSpec.model_validate({"model": "pump", "sequence": 1, "salt": SALT, **fields})
 
 
-def canary(below: int, *stratum: str, **extra: object) -> JsonObject:
+def canary(below: int, *stratum: str, **extra: object) -> dict[str, object]:
     cutoff = {"stratum": list(stratum), "below": format_bound(below)}
     return {**statement(B), "cutoffs": [cutoff], **extra}
 
