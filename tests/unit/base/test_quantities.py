@@ -18,13 +18,13 @@ def test_quantities_of_bytes_mean_what_kubernetes_says(text: str, count: int) ->
 
 @pytest.mark.parametrize("text", ["", "Mi", "-1", "1e9", "1 Gi", "1mi"])
 def test_what_is_no_quantity_is_refused_by_field(text: str) -> None:
-    with pytest.raises(InvalidInput, match="spec.x: must be a quantity of bytes such as 256Mi"):
+    with pytest.raises(InvalidInput, match=r"spec\.x: must be a quantity of bytes such as 256Mi"):
         parse_bytes(text, field="spec.x")
 
 
 @pytest.mark.parametrize("text", ["", "NaN", "Infinity", "1,5", "x"])
 def test_what_is_no_decimal_is_refused_by_field(text: str) -> None:
-    with pytest.raises(InvalidInput, match="spec.x: must be a decimal number such as 0.02"):
+    with pytest.raises(InvalidInput, match=r"spec\.x: must be a decimal number such as 0\.02"):
         parse_decimal(text, field="spec.x")
 
 

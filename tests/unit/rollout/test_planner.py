@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.rollout.fleet_play import BAD, DOWN, GOOD, START, Stage, model, rollout
 
 from edgecanary.analysis.query import Vector
 from edgecanary.api.meta import ConditionType
 from edgecanary.api.rollout_status import HistoryOutcome, Verdict
 from edgecanary.rollout.conditions import find_condition, is_true
 from edgecanary.rollout.rank import rank
+from tests.unit.rollout.fleet_play import BAD, DOWN, GOOD, START, Stage, model, rollout
 
 V1, V2, V3 = model("1.0.0"), model("2.0.0", generation=2), model("3.0.0", generation=3)
 

@@ -1,0 +1,95 @@
+# Everything a contributor runs. Each target sets up what it needs, once: `make help` lists them.
+
+PYTHON := .venv/bin/python
+STAMP := .venv/edgecanary-stamp
+TESTS ?= tests
+ARGS ?=
+
+export PYTHONPATH := $(CURDIR)/hack
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv from uv.lock (every other target does it by itself).
+
+$(STAMP): uv.lock pyproject.toml hack/bootstrap.py
+	@python3 hack/bootstrap.py
+
+.PHONY: tools
+tools: $(STAMP) ## Get kube-apiserver, etcd, kubectl and Prometheus, and show where they are.
+	@$(PYTHON) -m edgelab.tools
+
+.PHONY: have-tools
+have-tools: $(STAMP)
+	@$(PYTHON) -m edgelab.tools > /dev/null
+
+.PHONY: demo
+demo: have-tools ## The whole story on real parts, about 5 minutes; KEEP=1 leaves it running.
+	@$(PYTHON) -m edgelab.demo $(if $(KEEP),--keep) $(ARGS)
+
+.PHONY: test
+test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARGS for pytest.
+	@$(PYTHON) -m pytest $(TESTS) $(ARGS)
+
+.PHONY: verify
+verify: check-format lint types contracts links generated changelog ## All checks that run nothing.
+	@echo "verify: all checks passed"
+
+.PHONY: check-format
+check-format: $(STAMP) ## Is everything formatted?
+	@echo "format"
+	@.venv/bin/ruff format --check --quiet . || { echo "To fix it: make format" >&2; exit 1; }
+
+.PHONY: lint
+lint: $(STAMP) ## ruff.
+	@echo "lint"
+	@.venv/bin/ruff check --quiet .
+
+.PHONY: types
+types: $(STAMP) ## mypy, strict, for code and tests.
+	@echo "types"
+	@$(PYTHON) -m mypy
+
+.PHONY: contracts
+contracts: $(STAMP) ## import-linter: which layer may import which.
+	@echo "contracts"
+	@.venv/bin/lint-imports --no-logo
+
+.PHONY: links
+links: $(STAMP) ## Dead links, anchors and file names in the documentation.
+	@echo "links"
+	@$(PYTHON) hack/check_links.py
+
+.PHONY: generated
+generated: $(STAMP) ## Are crds/ and docs/reference/ what the API types say?
+	@echo "generated files"
+	@$(PYTHON) hack/generate.py --check
+
+.PHONY: changelog
+changelog: $(STAMP) ## Can the change log be built from its fragments?
+	@echo "change log"
+	@words=$$($(PYTHON) -m towncrier build --draft --version next 2>&1) || { echo "$$words" >&2; exit 1; }
+
+.PHONY: bench
+bench: have-tools ## Measure, and write docs/benchmarks.md.
+	@$(PYTHON) benchmarks/run.py $(ARGS)
+
+.PHONY: generate
+generate: $(STAMP) ## Write crds/ and docs/reference/ from the API types.
+	@$(PYTHON) hack/generate.py
+
+.PHONY: format
+format: $(STAMP) ## Format the code and fix what ruff can fix.
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format --quiet .
+
+.PHONY: clean
+clean: ## Remove what was made in this checkout; the cache folder stays.
+	rm -rf .venv .logs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,130 @@
+"""kube-apiserver and etcd: given, cached, downloaded, or built from the pinned Go module."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from edgelab.errors import LabError, MissingToolError
+from edgelab.paths import ROOT, cache_folder
+from edgelab.tools.download import Archive, architecture, fetch, new_folder
+from edgelab.tools.progress import only_one, reporting, run, say
+
+Program = Literal["kube-apiserver", "etcd"]
+
+_GO_MODULE = ROOT / "hack" / "go"
+_PACKAGES: Mapping[Program, str] = {
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "etcd": "go.etcd.io/etcd/server/v3",
+}
+_MODULES: Mapping[Program, str] = {"kube-apiserver": "k8s.io/kubernetes", "etcd": "go.etcd.io/etcd/server/v3"}
+
+_ENVTEST = "v1.37.0"
+_ENVTEST_SHA512 = {
+    "amd64": "1d1c453633b72c161a5d5a886cde7ac850be1a2ac796a9e1d4ffacacc6486829"
+    "5bdd2d57aa66cd0c158f5ce510f5dfe3fbc61ac21bd3dcfb875bd70658aa663a",
+    "arm64": "ae6a670502988200b0131c943758cfd3d3a58cf4e6247ef7f0e6a6467f1cd9a3"
+    "33c802e86101f0446b1b92a0e327387224e1e44fe1a4693da0929c6e529cfe9a",
+}
+_ENVTEST_URL = "https://github.com/kubernetes-sigs/controller-tools/releases/download"
+
+
+def find(program: Program, environ: Mapping[str, str] = os.environ) -> Path:
+    """The program's path, made when it has to be.
+
+    Raises:
+        MissingToolError: `KUBEBUILDER_ASSETS` is set and lacks it, or nothing worked.
+    """
+    if assets := environ.get("KUBEBUILDER_ASSETS"):
+        given = Path(assets) / program
+        if not os.access(given, os.X_OK):
+            raise MissingToolError(
+                f"{program}: KUBEBUILDER_ASSETS is {assets}, where no such program is;"
+                " unset it, or point it at a folder with kube-apiserver and etcd"
+            )
+        return given
+    if cached := _cached(program):
+        return cached
+    with only_one("control-plane"):
+        return _cached(program) or _make(program)
+
+
+def pinned_version(program: Program) -> str:
+    """The version that the Go module pins, such as `v1.37.2`."""
+    text = (_GO_MODULE / "go.mod").read_text()
+    match = re.search(rf"^\s*(?:require )?{re.escape(_MODULES[program])} (v\S+)", text, re.MULTILINE)
+    if match is None:
+        raise LabError(f"{_GO_MODULE / 'go.mod'} requires no {_MODULES[program]}")
+    return match[1]
+
+
+def _cached(program: Program) -> Path | None:
+    for folder in (_build_folder(program), _download_folder()):
+        if (folder / program).is_file():
+            return folder / program
+    return None
+
+
+def _build_folder(program: Program) -> Path:
+    name = f"{pinned_version(program)}-linux-{architecture()}"
+    return cache_folder() / "tools" / program / name
+
+
+def _download_folder() -> Path:
+    return cache_folder() / "tools" / "envtest" / f"{_ENVTEST}-linux-{architecture()}"
+
+
+def _make(program: Program) -> Path:
+    try:
+        fetch(_envtest(), _download_folder())
+        return _download_folder() / program
+    except LabError as error:
+        say(f"{program}: no download ({error}); building it with Go")
+        download_failure = error
+    try:
+        return _build(program)
+    except LabError as error:
+        raise MissingToolError(
+            f"{program} {pinned_version(program)} is missing and cannot be had.\n"
+            f"- KUBEBUILDER_ASSETS is not set\n- it is not in {cache_folder() / 'tools'}\n"
+            f"- the download failed: {download_failure}\n- the build failed: {error}\n"
+            "To get it: set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd, or allow"
+            f" the download above, or install Go (see hack/go/go.mod for the version) and run `make tools`."
+        ) from error
+
+
+def _envtest() -> Archive:
+    name = f"envtest-{_ENVTEST}-linux-{architecture()}.tar.gz"
+    programs = ("kube-apiserver", "etcd")
+    return Archive(
+        url=f"{_ENVTEST_URL}/envtest-{_ENVTEST}/{name}",
+        algorithm="sha512",
+        digest=_ENVTEST_SHA512[architecture()],
+        members={program: f"controller-tools/envtest/{program}" for program in programs},
+    )
+
+
+def _build(program: Program) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise LabError("go is not on PATH")
+    version = pinned_version(program)
+    target = _build_folder(program)
+    with (
+        reporting(f"building {program} {version} with Go, once (up to 10 minutes)"),
+        new_folder(target) as folder,
+    ):
+        flags = f"-s -w {_version_flags(version)}" if program == "kube-apiserver" else "-s -w"
+        options = ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags]
+        command = [go, "build", *options, "-o", str(folder / program), _PACKAGES[program]]
+        run(command, cwd=_GO_MODULE, env={**os.environ, "CGO_ENABLED": "0"})
+    return target / program
+
+
+def _version_flags(version: str) -> str:
+    """Linker flags that tell the API server its version: clients refuse to parse an unset one."""
+    major, minor, _ = version.removeprefix("v").split(".")
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())

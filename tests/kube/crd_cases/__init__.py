@@ -1,0 +1,1 @@
+"""What the API server accepts and refuses, as tables: one module for each kind."""
