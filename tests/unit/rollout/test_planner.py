@@ -6,9 +6,11 @@ import pytest
 
 from edgecanary.analysis.query import Vector
 from edgecanary.api.meta import ConditionType
-from edgecanary.api.rollout_status import HistoryOutcome, Verdict
+from edgecanary.api.rollout_status import HistoryOutcome, RolloutStatus, Verdict
 from edgecanary.rollout.conditions import find_condition, is_true
+from edgecanary.rollout.eligibility import NodeFacts
 from edgecanary.rollout.rank import rank
+from edgecanary.rollout.snapshot import NodeView
 from tests.unit.rollout.fleet_play import BAD, DOWN, GOOD, START, Stage, model, rollout
 
 V1, V2, V3 = model("1.0.0"), model("2.0.0", generation=2), model("3.0.0", generation=3)
@@ -111,13 +113,32 @@ def test_a_retry_that_fails_again_needs_another_token() -> None:
 def test_an_old_failure_on_a_node_does_not_fail_the_retry() -> None:
     stage = Stage.with_nodes(12).promoted()
     stage.model, stage.failing = V2, set(stage.nodes)
+    stage.reconcile()
+    stage.answer()
+    stage.silent = set(stage.nodes)
     stage.play(100)
     assert stage.reason == "RolledBack"
-    stage.failing = set()
     stage.annotate("retry", "one")
-    stage.reconcile()
+    stage.play(60)
     assert stage.reason == "NodesUpdating"
+    stage.failing = stage.silent = set()
     stage.play(600)
+    assert stage.reason == "Promoted"
+
+
+def test_a_step_that_loses_its_quorum_while_it_bakes_is_not_passed() -> None:
+    steps = [{"name": "all", "percent": 100, "bakeSeconds": 100}]
+    stage = Stage.with_nodes(4, strategy={"steps": steps})
+    stage.play(40)
+    assert stage.reason == "Baking"
+    for number in range(4):
+        late = NodeView(NodeFacts(f"late-{number}", {}, "amd64", 2**30), online=True)
+        stage.nodes[late.facts.name] = late
+        stage.silent.add(late.facts.name)
+    stage.play(400)
+    assert stage.reason == "NodesUpdating"
+    stage.silent.clear()
+    stage.play(100)
     assert stage.reason == "Promoted"
 
 
@@ -303,6 +324,27 @@ def test_a_token_that_was_there_before_the_rollout_began_does_nothing() -> None:
     stage.play(600)
     assert stage.reason == "Promoted"
     assert stage.status.actions.abort == "old"
+
+
+def test_an_old_token_does_nothing_to_a_rollout_whose_status_was_lost() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.model = V2
+    stage.play(40)
+    stage.annotate("abort", "old")
+    stage.rollout = stage.rollout.model_copy(update={"status": RolloutStatus()})
+    stage.play(600)
+    assert stage.reason == "Promoted"
+
+
+def test_a_rejected_revision_stays_rejected_when_its_release_is_deleted() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.model, stage.accuracy = V2, BAD
+    stage.play(200)
+    stage.release = None
+    stage.accuracy = GOOD
+    stage.play(200)
+    assert stage.reason == "RolledBack"
+    assert stage.running(V2) == []
 
 
 def test_a_new_revision_supersedes_the_canary_and_the_stable_one_stays() -> None:

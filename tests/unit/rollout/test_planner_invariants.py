@@ -30,7 +30,9 @@ class Fleet(RuleBasedStateMachine):
 
     @initialize(kinds=st.lists(CLASSES, min_size=1, max_size=12))
     def begin(self, kinds: list[str]) -> None:
-        facts = [NodeFacts(f"node-{i:02}", {"hardware": kind}, "amd64", 2**30) for i, kind in enumerate(kinds)]
+        facts = [
+            NodeFacts(f"node-{i:02}", {"hardware": kind}, "amd64", 2**30) for i, kind in enumerate(kinds)
+        ]
         self.stage = Stage(
             rollout(strategy=STRATEGY), model("1.0.0"), {f.name: NodeView(f, online=True) for f in facts}
         )
@@ -101,7 +103,10 @@ class Fleet(RuleBasedStateMachine):
         release, step = self.stage.release, self.stage.status.step
         if release is None or release.spec.canary is None or step is None or self.shrunk:
             return
-        if self.stage.status.canary is None or self.stage.status.canary.revision != release.spec.canary.revision:
+        if (
+            self.stage.status.canary is None
+            or self.stage.status.canary.revision != release.spec.canary.revision
+        ):
             return
         sizes: dict[tuple[str, ...], int] = {}
         for node in self.stage.nodes.values():
@@ -130,14 +135,18 @@ class Fleet(RuleBasedStateMachine):
             stage.reconcile()
         twin = replace(stage, rollout=stage.rollout, release=stage.release)
         made = twin.plan()
-        assert made.status.model_copy(update={"analysis": None}) == stage.status.model_copy(update={"analysis": None})
+        assert made.status.model_copy(update={"analysis": None}) == stage.status.model_copy(
+            update={"analysis": None}
+        )
         if stage.release is not None and made.release is not None:
             assert made.release == stage.release.spec
 
     @invariant()
     def reconciling_and_stalled_never_hold_together(self) -> None:
         conditions = self.stage.status.conditions
-        assert not (is_true(conditions, ConditionType.RECONCILING) and is_true(conditions, ConditionType.STALLED))
+        assert not (
+            is_true(conditions, ConditionType.RECONCILING) and is_true(conditions, ConditionType.STALLED)
+        )
 
 
 TestFleet = Fleet.TestCase
