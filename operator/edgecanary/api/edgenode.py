@@ -38,7 +38,9 @@ class ModelResult(StrEnum):
     """How the last attempt at the desired revision ended."""
 
     NONE = "None"
+    """No attempt has ended yet."""
     SUCCEEDED = "Succeeded"
+    """The revision passed probe and health soak."""
     PRECHECK_FAILED = "PrecheckFailed"
     """The node cannot take the revision: no variant fits, too little disk, bad statement."""
     DOWNLOAD_FAILED = "DownloadFailed"

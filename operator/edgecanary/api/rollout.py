@@ -148,7 +148,7 @@ def _increasing(values: str) -> str:
 
 STEP_RULES = (
     Rule(
-        f"has({_LAST}.percent) && {_LAST}.percent == 100",
+        f"self.size() == 0 || (has({_LAST}.percent) && {_LAST}.percent == 100)",
         "the last step must be percent: 100",
         f"'the step ' + {_LAST}.name",
     ),

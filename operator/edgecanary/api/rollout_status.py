@@ -41,9 +41,13 @@ class HistoryOutcome(StrEnum):
     """How a revision's time as canary ended."""
 
     PROMOTED = "Promoted"
+    """It became the stable revision."""
     ROLLED_BACK = "RolledBack"
+    """A gate failed, too many nodes failed, or a deadline passed."""
     ABORTED = "Aborted"
+    """A person took it back with edgecanary.dev/abort."""
     SUPERSEDED = "Superseded"
+    """The spec named another revision before this one was through."""
     WITHDRAWN = "Withdrawn"
     """The spec returned to the stable revision."""
 

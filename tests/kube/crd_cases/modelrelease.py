@@ -30,7 +30,6 @@ def _urls(field: str) -> None:
 
 def _revisions(field: str) -> None:
     """A revision statement."""
-    TABLE.may_lack(field)
     TABLE.may_lack(f"{field}.serve", f"{field}.sourceSecretRef", f"{field}.urlsExpireAt")
     TABLE.needs(f"{field}.revision", f"{field}.version", f"{field}.variants")
     digests(TABLE, f"{field}.revision", _AS_PATTERNS)
@@ -58,7 +57,7 @@ object_names(TABLE, "spec.model", _AS_PATTERNS)
 TABLE.at_least("spec.sequence", 1)
 TABLE.refuses_change("spec.sequence", 7, 6, says="must not go down")
 TABLE.longest("spec.salt", 253)
-_revisions("spec.stable")
+TABLE.may_lack("spec.stable", "spec.canary")
 _revisions("spec.canary")
 
 TABLE.at_least("spec.canary.attempt", 1)
@@ -85,6 +84,7 @@ TABLE.longest("spec.rejected[0].reason", 128, "A")
 TABLE.longest("spec.rejected[0].message", 4096)
 TABLE.longest("spec.rejected[0].version", 63)
 TABLE.at_least("spec.rejected[0].attempt", 1)
+TABLE.takes("spec.rejected[0].time", "2026-08-22T12:00:00Z")
 TABLE.refuses("spec.rejected[0].time", "yesterday", says="must be of type date-time")
 
 selectors(TABLE, "spec.nodeSelector", _AS_PATTERNS)

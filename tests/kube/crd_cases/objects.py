@@ -1,5 +1,6 @@
 """Valid objects that the cases change in one place."""
 
+import functools
 from copy import deepcopy
 from pathlib import Path
 
@@ -21,8 +22,12 @@ def design_objects() -> list[JsonObject]:
 
 def valid_object(kind: Kind) -> JsonObject:
     """A valid object of the kind with every part that the cases change."""
-    found = _ORIGINS[kind.name]()
-    return put(found, "metadata", {"name": "case", "namespace": "default"})
+    return put(_origin(kind.name), "metadata", {"name": "case", "namespace": "default"})
+
+
+@functools.cache
+def _origin(kind_name: str) -> JsonObject:
+    return _ORIGINS[kind_name]()
 
 
 def _edge_model() -> JsonObject:

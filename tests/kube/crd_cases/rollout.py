@@ -82,6 +82,8 @@ TABLE.refuses(
 )
 
 TABLE.takes(_STEPS, _steps("100%"), _steps(1, "100%"), _steps(1, 2, "5%", "25%", "100%"))
+TABLE.takes(_STEPS, _steps("1%", "100%"), at=f"{_STEPS}[0].percent")
+TABLE.takes(f"{_STEPS}[0]", {"name": "a", "nodes": 1}, {"name": "a", "percent": 1})
 TABLE.takes(_STEPS, _steps(*range(1, 20), "100%"))
 TABLE.refuses(_STEPS, _steps(*range(1, 21), "100%"), says="must have at most 20 items")
 TABLE.refuses(_STEPS, [], says="should have at least 1 items")
@@ -206,10 +208,12 @@ decimals(TABLE, f"{_METRIC}.threshold.min", _IN_WORDS, good=("0.02", "0", "-1", 
 
 _COMPARISON = f"{_METRIC}.comparison"
 for _method in ("NegativeBinomial", "Randomization", "Paired"):
-    TABLE.takes(_COMPARISON, {"method": _method})
+    TABLE.takes(_COMPARISON, {"method": _method}, at=f"{_COMPARISON}.method")
 TABLE.takes(_COMPARISON, _RATIO, {})
 TABLE.refuses(
-    f"{_COMPARISON}.method", "TTest", says='supported values: "NegativeBinomial", "Randomization", "Paired"'
+    f"{_COMPARISON}.method",
+    "TTest",
+    says='Unsupported value: "TTest": supported values: "NegativeBinomial", "Randomization", "Paired"',
 )
 _ONLY_RATIO = "maxIncreasePercent must be set for the method Ratio and for no other, got the method "
 TABLE.refuses(_COMPARISON, {"method": "Ratio"}, says=f"{_ONLY_RATIO}Ratio")

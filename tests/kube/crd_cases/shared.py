@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgecanary.api.fields import JsonObject
 from tests.kube.crd_cases.table import Table
 
 DIGEST = "0123456789abcdef" * 4
@@ -151,13 +152,13 @@ def selectors(table: Table, field: str, words: Words) -> None:
     table.needs(f"{first}.key", f"{first}.operator")
     label_keys(table, f"{first}.key", words)
     for operator in ("In", "NotIn"):
-        table.takes(first, {"key": "a", "operator": operator, "values": ["b"]})
+        table.takes(first, {"key": "a", "operator": operator, "values": ["b"]}, at=f"{first}.operator")
     for operator in ("Exists", "DoesNotExist"):
         table.takes(
             first, {"key": "a", "operator": operator}, {"key": "a", "operator": operator, "values": []}
         )
     table.refuses(
-        f"{first}.operator", "in", "Equals", says='supported values: "In", "NotIn", "Exists", "DoesNotExist"'
+        f"{first}.operator", "in", says='Unsupported value: "in": supported values: "In", "NotIn", '
     )
     says = "values must not be empty for In and NotIn and must be empty for Exists and DoesNotExist, got the operator "
     table.refuses(first, {"key": "a", "operator": "In"}, says=f"{says}In")
@@ -174,7 +175,7 @@ def update_windows(table: Table, words: Words) -> None:
     """When nodes may switch."""
     field = "spec.updateWindows"
     table.may_lack(field)
-    window = {"schedule": "0 2 * * *", "durationSeconds": 7200}
+    window: JsonObject = {"schedule": "0 2 * * *", "durationSeconds": 7200}
     table.sized(field, lambda _: window, high=16)
     table.needs(f"{field}[0].schedule", f"{field}[0].durationSeconds")
     table.may_lack(f"{field}[0].timeZone")

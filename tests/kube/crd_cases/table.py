@@ -61,9 +61,9 @@ class Table:
         """The cases that the server refuses."""
         return [case for case in self.cases if case.says]
 
-    def takes(self, field: str, *values: JsonValue | Absent) -> None:
-        """The field may have each of the values."""
-        self.cases += [Case(self.kind, field, value) for value in values]
+    def takes(self, field: str, *values: JsonValue | Absent, at: str = "") -> None:
+        """The field may have each of the values; `at` is the part of it that they are about."""
+        self.cases += [Case(self.kind, field, value, at=at or field) for value in values]
 
     def refuses(self, field: str, *values: JsonValue | Absent, says: str, at: str = "") -> None:
         """The field, or the one at `at`, is named when it has one of the values."""

@@ -61,13 +61,12 @@ def _files(table: Table, variant: str, build: JsonObject, words: Words) -> None:
     def with_files(*paths: str) -> JsonObject:
         return {**build, "files": [file_at(path) for path in paths], "entrypoint": paths[0]}
 
-    table.takes(
-        variant, *(with_files(path) for path in ("model.onnx", "a/b/model-1_2.onnx", "_0", "a" * 255))
-    )
+    plain = [with_files(path) for path in ("model.onnx", "a/b/model-1_2.onnx", "_0", "a" * 255)]
     says = words.of(
         "must be a relative path of letters, digits, ., _ and -, in which each part begins with a letter"
     )
     for field in (f"{files}[0].path", entrypoint):
+        table.takes(variant, *plain, at=field)
         table.refuses(field, *_ODD_PATHS, says=says)
         table.longest_refused(field, 255)
     table.refuses(
@@ -79,7 +78,7 @@ def _files(table: Table, variant: str, build: JsonObject, words: Words) -> None:
     table.takes(variant, with_files("a", "ab/c", "b"), with_files("a.d/b", "a"))
     says = "no file's path must be the folder of another file"
     table.refuses(variant, with_files("a", "a/b"), with_files("a/b/c", "a/b"), says=says)
-    table.takes(variant, with_files(*(f"f{number}" for number in range(32))))
+    table.takes(variant, with_files(*(f"f{number}" for number in range(32))), at=files)
     many = with_files(*(f"f{number}" for number in range(33)))
     table.refuses(variant, many, says="must have at most 32 items", at=files)
     table.refuses(files, [], says="should have at least 1 items")
