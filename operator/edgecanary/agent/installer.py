@@ -1,0 +1,204 @@
+"""From addresses in a release to a verified revision on disk: precheck, download, verify, stage."""
+
+import asyncio
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from edgecanary.agent import files
+from edgecanary.agent.record import Target, Verdict
+from edgecanary.agent.store import ModelFiles, Store
+from edgecanary.api.edgenode import ModelResult
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
+from edgecanary.base.quantities import human_bytes
+from edgecanary.clients.download import Cancellation
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Delay(EdgecanaryError):
+    """The work cannot go on now, through no fault of the model.
+
+    `retry` is False when only another order can help.
+    """
+
+    def __init__(self, verdict: Verdict, *, retry: bool = True) -> None:
+        super().__init__(verdict.reason, verdict.message)
+        self.verdict = verdict
+        self.retry = retry
+
+
+class Fetcher(Protocol):
+    """How bytes come in; `clients.download.Downloader` is the one."""
+
+    def fetch(self, url: str, part: Path, size: int, cancellation: Cancellation) -> None:
+        """Completes `part` to `size` bytes of what `url` holds. Raises EdgecanaryError and OSError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file to be brought in."""
+
+    label: str
+    url: str | None
+    sha256: str
+    size: int
+
+
+class Installer:
+    """Brings revisions to the disk. At most two downloads run at a time on a node."""
+
+    def __init__(self, store: Store, fetcher: Fetcher, *, margin_bytes: int) -> None:
+        """`margin_bytes` is what must stay free on the disk after an installation."""
+        self._store = store
+        self._fetcher = fetcher
+        self._margin = margin_bytes
+        self._slots = asyncio.Semaphore(2)
+
+    def precheck(self, home: ModelFiles, target: Target) -> None:
+        """Whether the node can take the revision at all. Raises Delay."""
+        if target.misfit:
+            raise Delay(_verdict(ModelResult.PRECHECK_FAILED, "NoVariantFits", target.misfit), retry=False)
+        try:
+            for file in target.variant.files:
+                files.join_inside(home.root, file.path)
+        except InvalidInput as error:
+            verdict = _verdict(ModelResult.PRECHECK_FAILED, "BadPath", f"variants[].files[].{error}")
+            raise Delay(verdict, retry=False) from error
+        if home.is_installed(target.revision):
+            return
+        needed = sum(max(0, wanted.size - _present(home, wanted)) for wanted in wanted_files(target))
+        free = self._store.free_bytes()
+        if needed + self._margin > free:
+            raise Delay(
+                _verdict(
+                    ModelResult.PRECHECK_FAILED,
+                    "DiskTooSmall",
+                    f"{target.statement.version} needs {human_bytes(needed)} and {human_bytes(self._margin)} must "
+                    f"stay free, but only {human_bytes(free)} are free in {self._store.root}; make room there",
+                )
+            )
+
+    async def download(self, home: ModelFiles, target: Target) -> None:
+        """Brings in what is missing. Raises Delay; when cancelled, the transfer ends at once."""
+        if home.is_installed(target.revision):
+            return
+        for wanted in wanted_files(target):
+            try:
+                async with self._slots:
+                    await self._bring(home, wanted)
+            except EdgecanaryError as error:
+                verdict = _verdict(ModelResult.DOWNLOAD_FAILED, error.reason, f"{wanted.label}: {error}")
+                raise Delay(verdict) from error
+            except OSError as error:
+                verdict = _verdict(ModelResult.DOWNLOAD_FAILED, "DiskFailed", f"{wanted.label}: {error}")
+                raise Delay(verdict) from error
+
+    async def _bring(self, home: ModelFiles, wanted: Wanted) -> None:
+        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_copy_local, home, wanted):
+            return
+        if wanted.url is None:
+            raise Unavailable("NoAddress", "the release names no address; one is waited for")
+        url, part, cancellation = wanted.url, home.part(wanted.sha256), Cancellation()
+        try:
+            await in_own_thread(
+                lambda: self._fetcher.fetch(url, part, wanted.size, cancellation),
+                name=f"fetch {wanted.sha256[:8]}",
+            )
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            raise
+
+    def verify(self, home: ModelFiles, target: Target) -> None:
+        """Compares what came with the release's lengths and digests; drops what differs. Raises Delay."""
+        if home.is_installed(target.revision):
+            return
+        for wanted in wanted_files(target):
+            part, arrived = home.part(wanted.sha256), home.arrived(wanted.sha256)
+            found = part if part.exists() else arrived
+            try:
+                length, digest = found.stat().st_size, files.sha256_of(found)
+                if (length, digest) == (wanted.size, wanted.sha256):
+                    found.replace(arrived)
+                    continue
+                found.unlink()
+            except OSError as error:
+                verdict = _verdict(ModelResult.VERIFY_FAILED, "DiskFailed", f"{wanted.label}: {error}")
+                raise Delay(verdict) from error
+            raise Delay(
+                _verdict(
+                    ModelResult.VERIFY_FAILED,
+                    "DigestMismatch",
+                    f"{wanted.label}: fetched {length} bytes with sha256 {digest}, the release says {wanted.size} "
+                    f"bytes with {wanted.sha256}; they were dropped and are fetched again",
+                )
+            )
+
+    def stage(self, home: ModelFiles, target: Target) -> None:
+        """Makes the verified files an installed revision. Raises Delay."""
+        try:
+            home.stage(target.statement)
+        except OSError as error:
+            raise Delay(
+                _verdict(ModelResult.DOWNLOAD_FAILED, "DiskFailed", f"cannot be installed: {error}")
+            ) from error
+
+
+def wanted_files(target: Target) -> Iterator[Wanted]:
+    """Each content that the target consists of, once."""
+    known: set[str] = set()
+    for file in target.variant.files:
+        if file.sha256 not in known:
+            known.add(file.sha256)
+            yield Wanted(file.path, file.url, file.sha256, file.size_bytes)
+    golden = target.statement.golden
+    if golden is not None and target.statement.serve and golden.sha256 not in known:
+        yield Wanted("golden file", golden.url, golden.sha256, golden.size_bytes)
+
+
+async def in_own_thread(work: Callable[[], T], *, name: str) -> T:
+    """Runs blocking work in a thread that nobody waits for when the waiting is cancelled or the process ends."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - nothing is swallowed: the waiter gets it
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    outcome.set_running_or_notify_cancel()
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await asyncio.wrap_future(outcome)
+
+
+def _verdict(result: ModelResult, reason: str, message: str) -> Verdict:
+    return Verdict(result=result, reason=reason, message=message)
+
+
+def _present(home: ModelFiles, wanted: Wanted) -> int:
+    """Bytes of the file that are on this disk already and need no more room."""
+    for path in (home.arrived(wanted.sha256), home.part(wanted.sha256)):
+        if path.exists():
+            return path.stat().st_size
+    return 0
+
+
+def _copy_local(home: ModelFiles, wanted: Wanted) -> bool:
+    """Takes the file from an installed revision, if one has it."""
+    source = home.copy_of(wanted.sha256, wanted.size)
+    if source is None or not source.is_file():
+        return False
+    part = home.part(wanted.sha256)
+    shutil.copyfile(source, part)
+    files.sync_file(part)
+    return True

@@ -1,0 +1,99 @@
+"""What the durable half of the agent asks of the half that runs models."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgecanary.api.artifacts import Golden, ModelIO, Variant
+from edgecanary.base.errors import EdgecanaryError
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """Which EdgeModel: its namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.name}"
+
+
+@dataclass(frozen=True)
+class InstalledRevision:
+    """A revision whose files are on this disk, verified."""
+
+    key: ModelKey
+    revision: str
+    """Digest of the revision, 64 hexadecimal digits."""
+    version: str
+    """The version that people gave it."""
+    directory: Path
+    """Holds the variant's files under their paths."""
+    variant: Variant
+    io: ModelIO
+    golden_path: Path | None
+    golden: Golden | None
+    serve: bool
+    """False when the files are only delivered, not served."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What a passed probe measured."""
+
+    load_milliseconds: int
+    latency_p95_milliseconds: int
+    peak_memory_bytes: int
+    cases: int
+    """Golden cases that ran; 0 without a golden file."""
+
+
+class ProbeFailed(EdgecanaryError):
+    """The revision must not serve here.
+
+    The reason is one of LoadFailed, IOMismatch, GoldenInvalid, GoldenMismatch, BudgetExceeded, ProbeTimeout,
+    ProbeCrashed and UnsupportedFormat; the message names the tensor or field, the value and the rule.
+    """
+
+
+class ModelLoadFailed(EdgecanaryError):
+    """The serving process could not load or warm the revision; what served before still serves."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ModelLoadFailed", message)
+
+
+class Prober(Protocol):
+    """Tries a revision away from the serving process."""
+
+    async def probe(self, installed: InstalledRevision) -> ProbeReport:
+        """Loads the revision and runs its golden cases. Raises ProbeFailed."""
+        ...
+
+
+@dataclass(frozen=True)
+class HealthCounters:
+    """What a revision answered since its last activation in this process."""
+
+    requests: int
+    errors: int
+
+
+class ModelServer(Protocol):
+    """Serves the active revision of each model."""
+
+    async def activate(self, installed: InstalledRevision) -> None:
+        """Loads and warms the revision, then switches to it at once; older requests finish on the old one.
+
+        Raises ModelLoadFailed, in which case nothing has changed.
+        """
+        ...
+
+    async def deactivate(self, key: ModelKey) -> None:
+        """Stops serving the model; requests then get an error that says so. Unknown keys are fine."""
+        ...
+
+    def counters(self, key: ModelKey, revision: str) -> HealthCounters:
+        """What the revision answered since its last activation; zeros when it was never active."""
+        ...

@@ -1,0 +1,122 @@
+"""The agent's process: puts the parts together, starts them, stops them in order."""
+
+import asyncio
+import ctypes
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+from edgecanary import __version__
+from edgecanary.agent.capabilities import discover
+from edgecanary.agent.cluster import Cluster
+from edgecanary.agent.installer import Installer
+from edgecanary.agent.probe import SubprocessProber
+from edgecanary.agent.report import Outbox, build_status
+from edgecanary.agent.reporter import Reporter
+from edgecanary.agent.runtime.catalog import supported_formats
+from edgecanary.agent.serving.server import InferenceServer, MetricsServer
+from edgecanary.agent.settings import AgentSettings
+from edgecanary.agent.steps import Workshop
+from edgecanary.agent.store import Store
+from edgecanary.agent.supervisor import Supervisor
+from edgecanary.agent.telemetry import Telemetry
+from edgecanary.api.artifacts import Format
+from edgecanary.api.edgenode import EdgeNodeStatus
+from edgecanary.base.clock import SystemClock
+from edgecanary.clients.download import Downloader
+from edgecanary.clients.nodeapi import NodeApi
+
+log = logging.getLogger(__name__)
+
+_M_ARENA_MAX = -8
+"""Number of the option in glibc's malloc.h."""
+
+_THREADS = 4
+"""For blocking file operations and writes to the API server."""
+
+
+class Agent:
+    """One node's agent."""
+
+    def __init__(self, settings: AgentSettings, cluster: Cluster) -> None:
+        """Raises InvalidInput for settings that cannot be."""
+        clock = SystemClock()
+        capabilities = discover((Format(name) for name in supported_formats()), settings.accelerators)
+        telemetry = Telemetry(agent_version=__version__)
+        self._settings = settings
+        self._cluster = cluster
+        self._store = Store(settings.data_dir)
+        self._server = InferenceServer(telemetry, version=__version__, settings=settings.serving)
+        self._metrics = MetricsServer(telemetry)
+        installer = Installer(
+            self._store,
+            Downloader(settings.download, settings.download_ca_file),
+            margin_bytes=settings.disk_margin_bytes,
+        )
+        workshop = Workshop(self._store, installer, SubprocessProber(settings.probe), self._server, clock)
+
+        def compose() -> EdgeNodeStatus:
+            records = self._supervisor.records
+            return build_status(records, capabilities, agent_version=__version__, now=clock.now())
+
+        outbox = Outbox(settings.data_dir / "outbox.json")
+        self._reporter = Reporter(cluster, outbox, compose, settings.report)
+        self._supervisor = Supervisor(
+            settings.node, capabilities, workshop, settings.retry, self._reporter.changed
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Runs until `stopping` is set. Raises StoreFailure, InvalidInput and Unavailable at the start."""
+        async with AsyncExitStack() as stack:
+            self._store.open()
+            stack.callback(self._store.close)
+            await self._server.start(self._settings.listen)
+            stack.push_async_callback(self._server.stop)
+            await self._metrics.start(self._settings.metrics_address)
+            stack.push_async_callback(self._metrics.stop)
+            self._supervisor.start()
+            stack.push_async_callback(self._supervisor.stop)
+            self._cluster.start(self._supervisor.hear)
+            stack.callback(self._cluster.stop)
+            reporting = asyncio.create_task(self._reporter.run(), name="reporter")
+            stack.callback(reporting.cancel)
+            log.info("agent %s of node %s runs", __version__, self._settings.node)
+            await _first(stopping, reporting)
+            log.info("agent of node %s stops", self._settings.node)
+
+
+async def _first(stopping: asyncio.Event, reporting: "asyncio.Task[None]") -> None:
+    """Waits until the process is to stop; the reporter never ends but by a defect, which is raised."""
+    asked = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((asked, reporting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+    if reporting.done():
+        reporting.result()
+
+
+async def serve(settings: AgentSettings) -> None:
+    """Runs the agent against the API server until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="work"))
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    cluster = NodeApi(settings.access, settings.node, settings.system_namespace)
+    await Agent(settings, cluster).run(stopping)
+
+
+def _use_one_heap() -> None:
+    """Keeps glibc from giving each thread a heap of its own, which costs some megabytes for good."""
+    limit = getattr(ctypes.CDLL(None), "mallopt", None)
+    if limit is not None:
+        limit(_M_ARENA_MAX, 1)
+
+
+def run(settings: AgentSettings) -> int:
+    """Runs the agent; returns the process's exit code."""
+    _use_one_heap()
+    asyncio.run(serve(settings))
+    return 0

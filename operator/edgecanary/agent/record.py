@@ -1,0 +1,154 @@
+"""What the agent remembers of each model, on disk, in one file a model.
+
+The file is written before each state is entered. It names the last outcome as well, so a report can always
+be built from it: with no network nothing is lost.
+"""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from edgecanary.agent.machine import State
+from edgecanary.agent.ports import ModelKey
+from edgecanary.api.edgenode import ModelResult, ModelState, ProbeMeasurement
+from edgecanary.api.fields import ApiModel, Time
+from edgecanary.api.modelrelease import ReleasedVariant, RevisionStatement
+from edgecanary.api.policy import DeviceHealth, UpdateWindow
+
+FORMAT_VERSION: Final = 1
+"""Version of the record's format; a file of another version is refused."""
+
+MAX_REJECTIONS = 32
+
+
+_DELIVERY = (ModelResult.DOWNLOAD_FAILED, ModelResult.VERIFY_FAILED)
+
+
+class Verdict(ApiModel):
+    """Why a revision did not make it, or has to wait."""
+
+    result: ModelResult
+    reason: str
+    message: str
+
+
+class Rejection(ApiModel):
+    """A revision that failed on this node, and the attempt in which it did."""
+
+    revision: str
+    attempt: int
+    verdict: Verdict
+    time: Time
+
+
+class Target(ApiModel):
+    """The revision that is being worked on, with all that is needed to finish without a network."""
+
+    statement: RevisionStatement
+    """Names just the variant that fits this node; all of them when none fits."""
+    misfit: str = ""
+    """Why no variant fits; empty when one does."""
+    attempt: int
+    """The canary's attempt; 0 for a stable revision."""
+    proven: bool = False
+    """The revision was committed on this node before and is on its disk."""
+    windows: tuple[UpdateWindow, ...] = ()
+    health: DeviceHealth = Field(default_factory=DeviceHealth)
+    crashes: int = 0
+    """Processes that died while the revision was on trial."""
+    verdict: Verdict | None = None
+    """Set when the revision failed and is being rolled back."""
+    probe: ProbeMeasurement | None = None
+
+    @property
+    def revision(self) -> str:
+        """The revision's digest."""
+        return self.statement.revision
+
+    @property
+    def variant(self) -> ReleasedVariant:
+        """The variant for this node."""
+        return self.statement.variants[0]
+
+
+class Outcome(ApiModel):
+    """How the last order ended, or what it waits for: what is reported."""
+
+    desired: str | None = None
+    state: ModelState = ModelState.PENDING
+    result: ModelResult = ModelResult.NONE
+    reason: str = ""
+    message: str = ""
+    attempt: int = 0
+    sequence: int = 0
+    transition_time: Time | None = None
+    probe: ProbeMeasurement | None = None
+
+    def differs_from(self, other: "Outcome") -> bool:
+        """Whether there is anything new in this one, for whoever reads the node's next report."""
+        return self.essence != other.essence or self.reason != other.reason
+
+    def is_news_after(self, other: "Outcome") -> bool:
+        """Whether this is worth a report of its own after `other`.
+
+        It is not when a delivery that failed in one way now fails in another.
+        """
+        if self.result in _DELIVERY and other.result in _DELIVERY and self.essence == other.essence:
+            return False
+        return self.differs_from(other)
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What the outcome says but for the reason; all failures of delivery say the same."""
+        result = ModelResult.DOWNLOAD_FAILED if self.result in _DELIVERY else self.result
+        return self.desired, self.state, result, self.attempt
+
+
+class Record(ApiModel):
+    """All that the agent knows of one model."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    namespace: str
+    name: str
+    release_uid: str = ""
+    """UID of the ModelRelease that is followed."""
+    sequence: int = 0
+    """The highest sequence of that release that was heard; a lower one is ignored."""
+    state: State = State.SETTLED
+    active: str | None = None
+    """The committed revision; it serves unless a target is on trial."""
+    previous: str | None = None
+    """The revision that was active before; it stays on disk."""
+    target: Target | None = None
+    rejected: tuple[Rejection, ...] = ()
+    outcome: Outcome = Outcome()
+    alive: bool = False
+    """A process works on this; one that ends in order clears it. Found set at a start, it has died."""
+
+    @property
+    def key(self) -> ModelKey:
+        """The model's key."""
+        return ModelKey(self.namespace, self.name)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The revisions whose files must stay on disk."""
+        target = self.target.revision if self.target else None
+        return frozenset(revision for revision in (self.active, self.previous, target) if revision)
+
+    def rejection_of(self, revision: str, attempt: int) -> Rejection | None:
+        """The local rejection that still holds for an attempt at the revision."""
+        return next(
+            (entry for entry in self.rejected if entry.revision == revision and entry.attempt >= attempt),
+            None,
+        )
+
+    def rejecting(self, rejection: Rejection) -> "Record":
+        """The record with the rejection in it; the oldest give way."""
+        others = tuple(entry for entry in self.rejected if entry.revision != rejection.revision)
+        return self.model_copy(update={"rejected": (*others, rejection)[-MAX_REJECTIONS:]})
+
+
+def new_record(key: ModelKey) -> Record:
+    """The record of a model that the node hears of for the first time."""
+    return Record(namespace=key.namespace, name=key.name)

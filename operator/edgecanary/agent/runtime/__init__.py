@@ -1,0 +1,1 @@
+"""What runs models: one protocol, one module for each runtime."""

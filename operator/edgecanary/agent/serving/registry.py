@@ -1,0 +1,177 @@
+"""Which revision of each model answers, and which revisions may still get feedback.
+
+Belongs to the event loop's thread: a switch is one assignment, so a request sees the old revision or the new
+one and never neither.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
+from edgecanary.agent.serving.messages import HttpFault
+from edgecanary.agent.telemetry import Identity, Outcome, Role, Telemetry
+
+if TYPE_CHECKING:
+    from edgecanary.agent.serving.engine import Engine
+
+_REMEMBERED = 32
+"""Revisions that left and are still known by name, for each model."""
+
+
+@dataclass
+class ServedRevision:
+    """A revision that answers, or did so until the last switch, with its tally for the health soak."""
+
+    identity: Identity
+    requests: int = 0
+    errors: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """Counts a request that reached the model."""
+        self.requests += 1
+        self.errors += outcome is Outcome.ERROR
+
+
+@dataclass
+class ActiveRevision:
+    """The revision that answers, with its model and the thread that runs it."""
+
+    served: ServedRevision
+    installed: InstalledRevision
+    engine: "Engine"
+    executor: ThreadPoolExecutor
+
+    @property
+    def identity(self) -> Identity:
+        """Which revision it is."""
+        return self.served.identity
+
+
+@dataclass
+class Slot:
+    """One model on this node."""
+
+    key: ModelKey
+    active: ActiveRevision | None = None
+    previous: ServedRevision | None = None
+    departed: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    def find(self, revision: str) -> ServedRevision | None:
+        """The revision, if it is active or was so until the last switch."""
+        return next((served for served in self.kept() if served.identity.revision == revision), None)
+
+    def kept(self) -> tuple[ServedRevision, ...]:
+        """The revisions that have series: the active one and the previous one."""
+        active = () if self.active is None else (self.active.served,)
+        return active if self.previous is None else (*active, self.previous)
+
+
+class Registry:
+    """All models of the node by name."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._slots: dict[ModelKey, Slot] = {}
+
+    def switch(self, key: ModelKey, active: ActiveRevision | None) -> ActiveRevision | None:
+        """Makes `active` answer from now on (None: nothing does), and returns what answered until now.
+
+        The revision that answered becomes the previous one; the one before it leaves, with its series.
+        """
+        slot = self._slots.setdefault(key, Slot(key))
+        known = {served.identity for served in slot.kept()}
+        retired = slot.active
+        if retired is not None:
+            slot.previous = retired.served
+        if active is not None:
+            self._telemetry.open(active.identity)
+            self._telemetry.set_memory(active.identity, active.engine.memory_bytes)
+            self._telemetry.set_role(active.identity, Role.ACTIVE)
+        slot.active = active
+        if slot.previous is not None and active is not None and slot.previous.identity == active.identity:
+            slot.previous = None
+        self._settle(slot, known)
+        return retired
+
+    def counters(self, key: ModelKey, revision: str) -> HealthCounters:
+        """What the revision answered since its last activation; zeros when it is not known."""
+        slot = self._slots.get(key)
+        served = None if slot is None else slot.find(revision)
+        return HealthCounters(0, 0) if served is None else HealthCounters(served.requests, served.errors)
+
+    def active(self, key: ModelKey) -> ActiveRevision | None:
+        """The revision that answers for the model."""
+        slot = self._slots.get(key)
+        return None if slot is None else slot.active
+
+    def active_revisions(self) -> tuple[ActiveRevision, ...]:
+        """Every revision that answers."""
+        return tuple(slot.active for slot in self._slots.values() if slot.active is not None)
+
+    def find(self, name: str) -> Slot:
+        """The model called `<namespace>.<name>`, or `<name>` while only one model has that name.
+
+        Raises HttpFault 404.
+        """
+        slots = self._slots.values()
+        for slot in slots:
+            if str(slot.key) == name:
+                return slot
+        namesakes = [slot for slot in slots if slot.key.name == name]
+        serving = [slot for slot in namesakes if slot.active is not None] or namesakes
+        if len(serving) == 1:
+            return serving[0]
+        if serving:
+            full = " or ".join(sorted(str(slot.key) for slot in serving))
+            raise HttpFault(404, f"model {name!r} is on this node more than once: call it {full}")
+        known = ", ".join(sorted(str(slot.key) for slot in slots if slot.active is not None)) or "none"
+        raise HttpFault(404, f"model {name!r} is not on this node; it serves {known}")
+
+    def find_active(self, name: str, revision: str | None) -> ActiveRevision:
+        """The revision that answers for a model, which must be `revision` if that is given.
+
+        Raises HttpFault 404.
+        """
+        slot = self.find(name)
+        if slot.active is None:
+            raise HttpFault(404, f"model {slot.key} has no active revision on this node at present")
+        if revision is not None and slot.active.identity.revision != revision:
+            raise HttpFault(
+                404,
+                f"revision {revision!r} of model {slot.key} does not answer here; the active one is "
+                f"{slot.active.identity.revision}",
+            )
+        return slot.active
+
+    def find_for_feedback(self, name: str, revision: str | None) -> ServedRevision:
+        """The revision that feedback is for: the one named, or the active one.
+
+        Raises HttpFault 404 when it is not known here, 410 when it has left this node.
+        """
+        if revision is None:
+            return self.find_active(name, None).served
+        slot = self.find(name)
+        served = slot.find(revision)
+        if served is not None:
+            return served
+        if revision in slot.departed:
+            raise HttpFault(
+                410,
+                f"revision {revision} of model {slot.key} has left this node; its feedback is not counted",
+            )
+        raise HttpFault(404, f"revision {revision!r} of model {slot.key} has not answered on this node")
+
+    def _settle(self, slot: Slot, known: set[Identity]) -> None:
+        """Shows the previous revision as such, and lets those go that are neither active nor previous."""
+        kept = {served.identity for served in slot.kept()}
+        if slot.previous is not None:
+            self._telemetry.set_role(slot.previous.identity, Role.PREVIOUS)
+            self._telemetry.clear_memory(slot.previous.identity)
+        for identity in known - kept:
+            self._telemetry.close(identity)
+            slot.departed.append(identity.revision)
+        for identity in kept:
+            if identity.revision in slot.departed:
+                slot.departed.remove(identity.revision)

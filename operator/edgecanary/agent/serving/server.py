@@ -1,0 +1,130 @@
+"""The two servers of the agent: inference with its models, and metrics."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
+from edgecanary.agent.serving.app import InferenceApp
+from edgecanary.agent.serving.listener import Listener
+from edgecanary.agent.serving.messages import HttpFault, HttpLimits, Request, Response
+from edgecanary.agent.serving.quiet import QuietTrim
+from edgecanary.agent.serving.registry import ActiveRevision, Registry, ServedRevision
+from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.telemetry import CONTENT_TYPE, Identity, Telemetry
+
+if TYPE_CHECKING:
+    from edgecanary.agent.serving.engine import Engine
+
+
+class InferenceServer:
+    """Serves the active revision of each model over the Open Inference Protocol v2.
+
+    Each active revision has a thread of its own, so that a model that hangs or is slow holds up neither the
+    event loop, nor other models, nor the revision that replaces it.
+    """
+
+    def __init__(
+        self, telemetry: Telemetry, *, version: str, settings: ServingSettings | None = None
+    ) -> None:
+        self._settings = settings or ServingSettings()
+        self._registry = Registry(telemetry)
+        self._quiet = QuietTrim()
+        app = InferenceApp(self._registry, telemetry, self._settings, self._quiet, version=version)
+        self._listener = Listener(app.handle, self._settings.http)
+        self._loading = asyncio.Lock()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 when it does not."""
+        return self._listener.port
+
+    async def start(self, listen: str) -> None:
+        """Listens on `host:port`. Raises InvalidInput for a bad address, Unavailable when it is taken."""
+        await self._listener.start(listen, field="--listen")
+
+    async def stop(self) -> None:
+        """Stops listening, lets requests end, then unloads every model."""
+        await self._listener.stop(grace_seconds=self._settings.stop_seconds)
+        self._quiet.stop()
+        for active in self._registry.active_revisions():
+            await self.deactivate(active.installed.key)
+
+    async def activate(self, installed: InstalledRevision) -> None:
+        """Loads and warms the revision, then switches to it at once; older requests finish on the old one.
+
+        The revision that is active already keeps its model and starts its health counters anew. A revision
+        that is not to be served only ends what the model served before. Raises ModelLoadFailed, in which case
+        nothing has changed.
+        """
+        async with self._loading:
+            identity = Identity(installed.key, installed.revision, installed.version)
+            present = self._registry.active(installed.key)
+            if not installed.serve:
+                self._switch(installed.key, None)
+            elif present is not None and present.identity == identity:
+                present.served = ServedRevision(identity)
+            else:
+                self._switch(installed.key, await self._load(installed, identity))
+
+    async def deactivate(self, key: ModelKey) -> None:
+        """Stops serving the model; its requests get 404 from then on. Unknown keys are fine."""
+        async with self._loading:
+            self._switch(key, None)
+
+    def counters(self, key: ModelKey, revision: str) -> HealthCounters:
+        """What the revision answered since its last activation; zeros when it was never active."""
+        return self._registry.counters(key, revision)
+
+    async def _load(self, installed: InstalledRevision, identity: Identity) -> ActiveRevision:
+        executor = ThreadPoolExecutor(1, thread_name_prefix=f"model-{installed.revision[:8]}")
+        loop = asyncio.get_running_loop()
+        try:
+            engine = await loop.run_in_executor(executor, _load_engine, installed, self._settings.threads)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        return ActiveRevision(ServedRevision(identity), installed, engine, executor)
+
+    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> None:
+        retired = self._registry.switch(key, active)
+        if retired is not None:
+            # Behind the requests that are still queued in that thread, which ends after it.
+            retired.executor.submit(retired.engine.close)
+            retired.executor.shutdown(wait=False)
+
+
+class MetricsServer:
+    """Serves `/metrics` for Prometheus and `/healthz` for probes."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._listener = Listener(self._handle, HttpLimits(max_body_bytes=0, max_connections=32))
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 when it does not."""
+        return self._listener.port
+
+    async def start(self, listen: str) -> None:
+        """Listens on `host:port`. Raises InvalidInput for a bad address, Unavailable when it is taken."""
+        await self._listener.start(listen, field="--metrics-address")
+
+    async def stop(self) -> None:
+        """Stops listening."""
+        await self._listener.stop(grace_seconds=1)
+
+    async def _handle(self, request: Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            raise HttpFault(405, f"{request.method} {request.path}: the method must be GET")
+        if request.path == "/metrics":
+            return Response(200, self._telemetry.exposition(), CONTENT_TYPE)
+        if request.path == "/healthz":
+            return Response(200, b"ok\n", "text/plain; charset=utf-8")
+        raise HttpFault(404, f"there is nothing at {request.path}; there are /metrics and /healthz")
+
+
+def _load_engine(installed: InstalledRevision, threads: int) -> "Engine":
+    from edgecanary.agent.serving import engine  # noqa: PLC0415 -- numpy and the runtime cost 40 MB
+
+    return engine.load(installed, threads=threads)

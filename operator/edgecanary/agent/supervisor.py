@@ -1,0 +1,162 @@
+"""Turns what the cluster says into orders, and keeps one updater for each model of this node."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from edgecanary.agent.machine import INTERRUPTIBLE, TRIAL, State
+from edgecanary.agent.orders import Order, orders
+from edgecanary.agent.ports import ModelKey
+from edgecanary.agent.record import Record
+from edgecanary.agent.steps import Workshop
+from edgecanary.agent.updater import RetryPace, Updater
+from edgecanary.api.edgenode import Capabilities
+from edgecanary.api.modelrelease import ModelRelease
+from edgecanary.clients.nodeevents import LabelsHeard, NodeEvent, ReleaseChanged, ReleaseGone, ReleasesListed
+from edgecanary.rollout.eligibility import NodeFacts
+
+log = logging.getLogger(__name__)
+
+_Place = tuple[str, str]
+
+
+class Supervisor:
+    """The models of one node. Nothing is decided before both the releases and the node's labels were heard."""
+
+    def __init__(
+        self,
+        node: str,
+        capabilities: Capabilities,
+        workshop: Workshop,
+        pace: RetryPace,
+        on_news: Callable[[], None],
+    ) -> None:
+        """`on_news` is called when there is something to report."""
+        self._node = node
+        self._capabilities = capabilities
+        self._shop = workshop
+        self._pace = pace
+        self._on_news = on_news
+        self._releases: dict[_Place, ModelRelease] | None = None
+        self._labels: Mapping[str, str] | None = None
+        self._updaters: dict[ModelKey, Updater] = {}
+        self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
+        self._given: dict[ModelKey, Order | None] = {}
+
+    @property
+    def records(self) -> list[Record]:
+        """What is known of each model."""
+        return [updater.record for updater in self._updaters.values()]
+
+    def start(self) -> None:
+        """Serves what is on disk and goes on with what was under way. Raises StoreFailure."""
+        for key in self._shop.store.models():
+            self._add(key)
+
+    async def stop(self) -> None:
+        """Ends all work; what is under way is taken up again at the next start."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for updater in self._updaters.values():
+            try:
+                await updater.stop()
+            except OSError as error:
+                log.error("the end cannot be recorded: %s", error)
+
+    def hear(self, event: NodeEvent) -> None:
+        """Takes in what the cluster says."""
+        match event:
+            case LabelsHeard(labels=None):
+                log.warning("there is no Node %s: what is active goes on being served", self._node)
+            case LabelsHeard(labels=labels):
+                self._labels = labels
+            case ReleasesListed():
+                self._list(event)
+            case ReleaseChanged(release=release):
+                self._change(release)
+            case ReleaseGone(namespace=namespace, name=name):
+                if self._releases is not None:
+                    self._releases.pop((namespace, name), None)
+        self._give_orders()
+
+    def _list(self, event: ReleasesListed) -> None:
+        known = self._releases or {}
+        self._releases = {place: known[place] for place in event.unreadable if place in known}
+        for release in event.releases:
+            older = known.get(_place(release))
+            self._releases[_place(release)] = older if older and _is_newer(older, release) else release
+
+    def _change(self, release: ModelRelease) -> None:
+        if self._releases is None:
+            return
+        older = self._releases.get(_place(release))
+        if older is None or not _is_newer(older, release):
+            self._releases[_place(release)] = release
+
+    def _give_orders(self) -> None:
+        if self._releases is None or self._labels is None:
+            return
+        followed = {record.key: record.release_uid for record in self.records if record.release_uid}
+        wanted = orders(self._releases.values(), self._facts(self._labels), followed)
+        for key, order in wanted.items():
+            if key not in self._updaters and order.target is not None:
+                self._add(key)
+        for key in list(self._updaters):
+            self._give(key, wanted.get(key))
+
+    def _give(self, key: ModelKey, order: Order | None) -> None:
+        if key in self._given and self._given[key] == order:
+            return
+        self._given[key] = order
+        updater = self._updaters[key]
+        if order is None and _has_nothing(updater.record):
+            self._forget(key)
+        else:
+            updater.receive(order)
+
+    def _add(self, key: ModelKey) -> None:
+        updater = Updater(key, self._shop, self._pace, self._on_news)
+        self._updaters[key] = updater
+        self._tasks[key] = asyncio.create_task(updater.run(), name=f"updater {key}")
+        self._tasks[key].add_done_callback(partial(self._ended, updater))
+
+    def _forget(self, key: ModelKey) -> None:
+        """Removes a model of which nothing is served and whose release is gone."""
+        log.info("%s: its release is gone and nothing of it is served: forgotten", key)
+        self._tasks.pop(key).cancel()
+        self._updaters.pop(key)
+        self._given.pop(key)
+        self._shop.store.forget(key)
+        self._on_news()
+
+    def _ended(self, updater: Updater, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("an updater ended by a defect of the agent", exc_info=error)
+        updater.give_up(error)
+
+    def _facts(self, labels: Mapping[str, str]) -> NodeFacts:
+        return NodeFacts(
+            name=self._node,
+            labels=labels,
+            architecture=self._capabilities.architecture,
+            memory_bytes=self._capabilities.memory_bytes,
+            accelerators=frozenset(self._capabilities.accelerators),
+            runtimes=frozenset(self._capabilities.runtimes),
+        )
+
+
+def _has_nothing(record: Record) -> bool:
+    """Whether no revision serves and none is about to."""
+    return record.active is None and (record.state is State.SETTLED or record.state in INTERRUPTIBLE - TRIAL)
+
+
+def _place(release: ModelRelease) -> _Place:
+    return release.metadata.namespace, release.metadata.name
+
+
+def _is_newer(older: ModelRelease, release: ModelRelease) -> bool:
+    """Whether what is known is of a higher sequence than what comes now, from a server that lags behind."""
+    return older.metadata.uid == release.metadata.uid and older.spec.sequence > release.spec.sequence

@@ -1,0 +1,104 @@
+"""`edgecanary agent`: the node agent."""
+
+import argparse
+import logging
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+from edgecanary.agent import process
+from edgecanary.agent.reporter import ReportPace
+from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
+from edgecanary.agent.updater import RetryPace
+from edgecanary.base.errors import InvalidInput
+from edgecanary.base.quantities import parse_bytes
+from edgecanary.cli.flags import Flags
+from edgecanary.clients import nodeaccess
+from edgecanary.clients.nodeaccess import ApiAccess
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the subcommand's flags."""
+    flags = Flags(subparsers.add_parser("agent", help="run the node agent", description=__doc__))
+    flags.text(
+        "--node", default=platform.node(), help="name of the Node that the agent runs on", metavar="NAME"
+    )
+    flags.text("--data-dir", default="/var/lib/edgecanary", help="where models are kept", metavar="DIR")
+    flags.text("--listen", default="127.0.0.1:9010", help="where inference is served", metavar="HOST:PORT")
+    flags.text("--metrics-address", default=":9011", help="where metrics are served", metavar="HOST:PORT")
+    flags.text("--kubeconfig", default=None, help="kubeconfig to reach the API server with", metavar="FILE")
+    flags.text(
+        "--server", default=None, help="address of the API server, instead of a kubeconfig", metavar="URL"
+    )
+    flags.text("--token-file", default=None, help="bearer token for --server", metavar="FILE")
+    flags.text("--ca-file", default=None, help="certificates to trust for --server", metavar="FILE")
+    flags.text(
+        "--system-namespace",
+        default=os.environ.get("POD_NAMESPACE"),
+        help=f"namespace of the EdgeNodes, by default the pod's own or {DEFAULT_NAMESPACE}",
+        metavar="NAME",
+    )
+    flags.text("--download-ca-file", default=None, help="certificates to trust for downloads", metavar="FILE")
+    flags.text("--disk-margin", default="64Mi", help="what must stay free on the disk", metavar="QUANTITY")
+    flags.many("--accelerator", help="an accelerator that the node has; may be repeated", metavar="NAME")
+    flags.seconds("--heartbeat-seconds", default=600.0, help="how often the node reports without news")
+    flags.seconds(
+        "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
+    )
+    flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the agent until it is told to stop; returns the exit code."""
+    if options.log_level not in _LEVELS:
+        raise InvalidInput("--log-level", f"must be one of {', '.join(_LEVELS)}, got {options.log_level!r}")
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # It would log addresses with the signatures in them.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    return process.run(to_settings(options))
+
+
+def to_settings(options: argparse.Namespace) -> AgentSettings:
+    """The settings that the flags mean. Raises InvalidInput naming the flag."""
+    if not options.node:
+        raise InvalidInput("--node", "must be the name of the Node that the agent runs on")
+    settings = AgentSettings(
+        node=options.node,
+        data_dir=Path(options.data_dir),
+        access=_access(options),
+        listen=options.listen,
+        metrics_address=options.metrics_address,
+        system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
+        accelerators=tuple(options.accelerator or ()),
+        disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
+        download_ca_file=_path(options.download_ca_file),
+        report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
+    )
+    return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))
+
+
+def _access(options: argparse.Namespace) -> ApiAccess:
+    if options.server and options.kubeconfig:
+        raise InvalidInput("--server", "must not be given together with --kubeconfig")
+    if options.server:
+        return nodeaccess.direct(options.server, _path(options.token_file), _path(options.ca_file))
+    kubeconfig = options.kubeconfig or os.environ.get("KUBECONFIG")
+    if kubeconfig:
+        return nodeaccess.from_kubeconfig(Path(kubeconfig))
+    return nodeaccess.in_cluster(os.environ)
+
+
+def _pod_namespace() -> str | None:
+    try:
+        return (nodeaccess.SERVICE_ACCOUNT / "namespace").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,121 @@
+"""How to reach the API server and as whom: kubeconfig or the pod's service account."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.config.config_exception import ConfigException
+from kubernetes.config.incluster_config import (
+    SERVICE_HOST_ENV_NAME,
+    SERVICE_TOKEN_FILENAME,
+    load_incluster_config,
+)
+from kubernetes.config.kube_config import load_kube_config
+
+from edgecanary.base.errors import InvalidInput
+
+_NAMESPACE_FILE = Path(SERVICE_TOKEN_FILENAME).with_name("namespace")
+_HOME_CONFIG = Path("~/.kube/config")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Address and credentials as plain values, valid now; tokens may expire."""
+
+    server: str
+    ca_file: str | None = None
+    verify: bool = True
+    authorization: str | None = field(default=None, repr=False)
+    """Scheme and token of the Authorization header."""
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+
+class Access:
+    """Where the API server is and who we are there; tokens are read again when they have changed."""
+
+    def __init__(self, configuration: Configuration, source: str) -> None:
+        self._configuration = configuration
+        self.source = source
+        """Where the settings came from, for the log."""
+
+    @classmethod
+    def find(cls, *, kubeconfig: Path | None = None, context: str | None = None) -> "Access":
+        """Access by the first that is there: `kubeconfig`, KUBECONFIG, the pod's account, ~/.kube/config.
+
+        Raises InvalidInput when there is none, or it cannot be used.
+        """
+        if kubeconfig is not None:
+            return cls._from_kubeconfig(str(kubeconfig), context)
+        if named := os.environ.get("KUBECONFIG"):
+            return cls._from_kubeconfig(named, context)
+        if os.environ.get(SERVICE_HOST_ENV_NAME):
+            return cls._in_cluster()
+        home = _HOME_CONFIG.expanduser()
+        if home.exists():
+            return cls._from_kubeconfig(str(home), context)
+        raise InvalidInput(
+            "kubeconfig",
+            "there is no way to the API server: set KUBECONFIG or --kubeconfig, or run in a pod with a "
+            "service account",
+            reason="NoClusterAccess",
+        )
+
+    @classmethod
+    def _from_kubeconfig(cls, path: str, context: str | None) -> "Access":
+        configuration = _new_configuration()
+        try:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=path, context=context, client_configuration=configuration
+            )
+        except (ConfigException, OSError, ValueError) as error:
+            raise InvalidInput(
+                "kubeconfig", f"{path} cannot be used: {error}", reason="NoClusterAccess"
+            ) from error
+        return cls(configuration, f"kubeconfig {path}")
+
+    @classmethod
+    def _in_cluster(cls) -> "Access":
+        configuration = _new_configuration()
+        try:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (ConfigException, OSError) as error:
+            message = f"the pod's service account cannot be used: {error}"
+            raise InvalidInput("kubeconfig", message, reason="NoClusterAccess") from error
+        return cls(configuration, "the pod's service account")
+
+    def connection(self) -> Connection:
+        """Address and credentials, fresh."""
+        settings = self._configuration
+        return Connection(
+            server=settings.host,
+            ca_file=settings.ssl_ca_cert,
+            verify=settings.verify_ssl,
+            authorization=settings.get_api_key_with_prefix("BearerToken"),
+            certificate_file=settings.cert_file,
+            key_file=settings.key_file,
+        )
+
+    def api_client(self, *, user_agent: str, connections: int) -> ApiClient:
+        """A low-level client that retries nothing by itself."""
+        self._configuration.connection_pool_maxsize = connections
+        client = ApiClient(self._configuration)
+        client.user_agent = user_agent
+        return client
+
+
+def own_namespace() -> str | None:
+    """The namespace that this process runs in: POD_NAMESPACE or the service account's; None elsewhere."""
+    if named := os.environ.get("POD_NAMESPACE"):
+        return named
+    if os.environ.get(SERVICE_HOST_ENV_NAME) and _NAMESPACE_FILE.exists():
+        return _NAMESPACE_FILE.read_text().strip() or None
+    return None
+
+
+def _new_configuration() -> Configuration:
+    configuration = Configuration()
+    configuration.retries = False
+    return configuration

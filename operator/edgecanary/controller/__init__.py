@@ -1,0 +1,1 @@
+"""The operator: kopf hears of changes, the reconcilers observe, plan and write."""

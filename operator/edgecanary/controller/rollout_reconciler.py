@@ -1,0 +1,192 @@
+"""One look at a Rollout: observe, ask Prometheus where a look is due, plan, apply, write the status."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from edgecanary.analysis.query import Answer, MetricQuery
+from edgecanary.api import API_VERSION
+from edgecanary.api.edgemodel import EdgeModel
+from edgecanary.api.fields import JsonObject
+from edgecanary.api.modelrelease import ModelRelease, ModelReleaseSpec
+from edgecanary.api.rollout import Rollout
+from edgecanary.base.errors import Conflict, EdgecanaryError, NotFound
+from edgecanary.clients.events import Subject
+from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, Resource
+from edgecanary.controller.gate_queries import ask
+from edgecanary.controller.release_urls import differs
+from edgecanary.controller.signing import Signing
+from edgecanary.controller.tools import Tools
+from edgecanary.controller.views import ObjectKey, parse
+from edgecanary.rollout.planner import due_queries, plan
+from edgecanary.rollout.snapshot import Plan, PlannedEvent, Snapshot
+
+_SIGN_AGAIN = 60.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """The snapshot, and the Rollout as the server has it."""
+
+    snapshot: Snapshot
+    body: JsonObject
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.snapshot.rollout
+
+
+class RolloutReconciler:
+    """Takes Rollouts forward. It remembers nothing: all state is the API server's."""
+
+    def __init__(self, tools: Tools, signing: Signing) -> None:
+        self._tools = tools
+        self._signing = signing
+
+    def reconcile(self, key: ObjectKey) -> float | None:
+        """Takes one Rollout as far as it can go now.
+
+        Returns after how many seconds time alone may change something, None when only an event can. Raises
+        Conflict when somebody else wrote meanwhile, and the API server's other errors.
+        """
+        try:
+            observed = self._observe(key)
+            if observed.rollout.metadata.deletion_timestamp is not None:
+                return None
+            return self._carry_out(self._with_answers(key, observed))
+        except _Gone:
+            return None
+
+    def _carry_out(self, observed: _Observed) -> float | None:
+        decision = plan(observed.snapshot, self._tools.clock.now())
+        renewal = self._apply_release(observed, decision)
+        for event in decision.events:
+            self._record(observed, event)
+        self._write_status(observed, decision)
+        waits = [wait for wait in (decision.requeue_seconds, renewal) if wait is not None]
+        return min(waits, default=None)
+
+    def _observe(self, key: ObjectKey, answers: Mapping[str, Answer] | None = None) -> _Observed:
+        body = self._get(ROLLOUTS, key)
+        if body is None:
+            raise _Gone
+        rollout = parse(Rollout, body)
+        model_key = ObjectKey(key.namespace, rollout.spec.model_ref.name)
+        model, release = self._get(EDGE_MODELS, model_key), self._get(MODEL_RELEASES, key)
+        snapshot = Snapshot(
+            rollout=rollout,
+            model=None if model is None else parse(EdgeModel, model),
+            release=None if release is None else parse(ModelRelease, release),
+            fleet=self._tools.cache.fleet(model_key),
+            answers=answers or {},
+        )
+        return _Observed(snapshot, body)
+
+    def _with_answers(self, key: ObjectKey, observed: _Observed) -> _Observed:
+        """With Prometheus's answers where a look is due; then everything is observed again.
+
+        Prometheus may have taken its time, and an abort that came meanwhile is not to be missed.
+        """
+        queries = due_queries(observed.snapshot, self._tools.clock.now())
+        if not queries:
+            return observed
+        again = self._observe(key, self._ask(observed.rollout, queries))
+        if again.rollout.metadata.generation != observed.rollout.metadata.generation:
+            raise Conflict("SpecChanged", f"{key}: the spec changed while Prometheus was asked")
+        return again
+
+    def _ask(self, rollout: Rollout, queries: tuple[MetricQuery, ...]) -> Mapping[str, Answer]:
+        analysis = rollout.spec.analysis
+        if analysis is None:
+            return {}
+        return ask(
+            analysis.prometheus,
+            queries,
+            namespace=rollout.metadata.namespace,
+            secrets=self._tools.secrets,
+            observe=self._tools.metrics.queried,
+        )
+
+    def _apply_release(self, observed: _Observed, decision: Plan) -> float | None:
+        """Writes the ModelRelease where it changes; seconds until its addresses must be renewed."""
+        current = observed.snapshot.release
+        known = current.spec if current else None
+        wanted = decision.release or known
+        if wanted is None:
+            return None
+        now = self._tools.clock.now()
+        urls = self._signing.policy(observed.rollout.metadata.namespace)
+        addressed = urls.address(wanted, known, now=now)
+        if differs(addressed.spec, known):
+            sequence = known.sequence + 1 if known else 1
+            self._apply(observed, addressed.spec.model_copy(update={"sequence": sequence}))
+        if addressed.problem is not None:
+            self._record(observed, _signing_problem(addressed.problem))
+            return _SIGN_AGAIN
+        return None if addressed.renew_at is None else _seconds(addressed.renew_at - now)
+
+    def _apply(self, observed: _Observed, spec: ModelReleaseSpec) -> None:
+        meta, release = observed.rollout.metadata, observed.snapshot.release
+        metadata: JsonObject = {
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "labels": {"app.kubernetes.io/managed-by": "edgecanary"},
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "Rollout",
+                    "name": meta.name,
+                    "uid": meta.uid,
+                    "controller": True,
+                }
+            ],
+        }
+        if release is not None:
+            metadata["resourceVersion"] = release.metadata.resource_version
+        body: JsonObject = {
+            "apiVersion": API_VERSION,
+            "kind": "ModelRelease",
+            "metadata": metadata,
+            "spec": spec.to_json(),
+        }
+        self._tools.kube.apply(MODEL_RELEASES, meta.name, body, namespace=meta.namespace)
+        log.info("rollout %s/%s: release %d written", meta.namespace, meta.name, spec.sequence)
+
+    def _write_status(self, observed: _Observed, decision: Plan) -> None:
+        status = decision.status.to_json()
+        if status == observed.rollout.status.to_json():
+            return
+        meta = observed.rollout.metadata
+        body: JsonObject = {**observed.body, "status": status}
+        self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
+
+    def _record(self, observed: _Observed, event: PlannedEvent) -> None:
+        meta = observed.rollout.metadata
+        log.info("rollout %s/%s: %s: %s", meta.namespace, meta.name, event.reason, event.message)
+        try:
+            self._tools.events.record(Subject(ROLLOUTS, meta.namespace, meta.name, meta.uid), event)
+        except EdgecanaryError as error:
+            # What is decided must not wait for being told.
+            log.warning("rollout %s/%s: no Event could be written: %s", meta.namespace, meta.name, error)
+
+    def _get(self, resource: Resource, key: ObjectKey) -> JsonObject | None:
+        try:
+            return self._tools.kube.get(resource, key.name, namespace=key.namespace)
+        except NotFound:
+            return None
+
+
+class _Gone(Exception):
+    """The Rollout does not exist (any more)."""
+
+
+def _signing_problem(error: EdgecanaryError) -> PlannedEvent:
+    text = f"download addresses cannot be signed: {error.message}; the nodes keep those they have"
+    return PlannedEvent("AddressesUnavailable", text, warning=True)
+
+
+def _seconds(span: timedelta) -> float:
+    return max(0.0, span.total_seconds())

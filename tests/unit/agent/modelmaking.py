@@ -1,0 +1,235 @@
+"""Small real ONNX models and golden files for the agent's tests."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from edgecanary.agent.ports import InstalledRevision, ModelKey
+from edgecanary.api.artifacts import (
+    DataType,
+    Format,
+    Golden,
+    ModelFile,
+    ModelIO,
+    TensorSpec,
+    Variant,
+    VariantBudget,
+)
+
+KEY = ModelKey("plant", "pump")
+MODEL_FILE = "model.onnx"
+REVISION_A = "a" * 64
+REVISION_B = "b" * 64
+REVISION_C = "c" * 64
+
+ONNX_TYPES = {
+    DataType.BOOL: onnx.TensorProto.BOOL,
+    DataType.UINT8: onnx.TensorProto.UINT8,
+    DataType.UINT16: onnx.TensorProto.UINT16,
+    DataType.UINT32: onnx.TensorProto.UINT32,
+    DataType.UINT64: onnx.TensorProto.UINT64,
+    DataType.INT8: onnx.TensorProto.INT8,
+    DataType.INT16: onnx.TensorProto.INT16,
+    DataType.INT32: onnx.TensorProto.INT32,
+    DataType.INT64: onnx.TensorProto.INT64,
+    DataType.FP16: onnx.TensorProto.FLOAT16,
+    DataType.FP32: onnx.TensorProto.FLOAT,
+    DataType.FP64: onnx.TensorProto.DOUBLE,
+    DataType.BYTES: onnx.TensorProto.STRING,
+}
+
+Dims = Sequence[int | str]
+
+
+def spec(name: str, dtype: DataType, *shape: int) -> TensorSpec:
+    """A declared tensor."""
+    return TensorSpec(name=name, dtype=dtype, shape=shape)
+
+
+def row_io(name_in: str = "x", name_out: str = "y", dtype: DataType = DataType.FP32) -> ModelIO:
+    """Any number of rows of four values, in and out."""
+    return ModelIO(inputs=(spec(name_in, dtype, -1, 4),), outputs=(spec(name_out, dtype, -1, 4),))
+
+
+def value(name: str, dtype: DataType, dims: Dims) -> onnx.ValueInfoProto:
+    """A tensor of a graph."""
+    return helper.make_tensor_value_info(name, ONNX_TYPES[dtype], dims)
+
+
+def model_bytes(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    constants: Sequence[onnx.TensorProto] = (),
+) -> bytes:
+    """A model file of this graph, in versions that every supported runtime reads."""
+    graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(constants))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def identity_model(dtype: DataType = DataType.FP32) -> bytes:
+    """Gives its rows of four back."""
+    return model_bytes(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [value("x", dtype, ["n", 4])],
+        [value("y", dtype, ["n", 4])],
+    )
+
+
+def adding_model(summand: float) -> bytes:
+    """Adds a number to each value."""
+    return model_bytes(
+        [helper.make_node("Add", ["x", "k"], ["y"])],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [helper.make_tensor("k", onnx.TensorProto.FLOAT, [1], [summand])],
+    )
+
+
+def logarithm_model() -> bytes:
+    """Gives NaN for negative numbers and minus infinity for 0."""
+    return model_bytes(
+        [helper.make_node("Log", ["x"], ["y"])],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+    )
+
+
+def lookup_model() -> bytes:
+    """Looks numbers up in a table of two: anything but 0 and 1 makes the runtime fail."""
+    return model_bytes(
+        [helper.make_node("Gather", ["table", "x"], ["y"])],
+        [value("x", DataType.INT64, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [helper.make_tensor("table", onnx.TensorProto.FLOAT, [2], [10.0, 20.0])],
+    )
+
+
+def lookup_io() -> ModelIO:
+    """What `lookup_model` takes and gives."""
+    return ModelIO(inputs=(spec("x", DataType.INT64, -1, 4),), outputs=(spec("y", DataType.FP32, -1, 4),))
+
+
+def counting_model() -> bytes:
+    """Counts up to its input in a loop, one pass at a time: the input decides how long it takes."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["sum", "one"], ["next"])],
+        "body",
+        [value("pass", DataType.INT64, []), value("go", DataType.BOOL, []), value("sum", DataType.FP32, [])],
+        [value("go_on", DataType.BOOL, []), value("next", DataType.FP32, [])],
+    )
+    return model_bytes(
+        [helper.make_node("Loop", ["x", "yes", "zero"], ["y"], body=body)],
+        [value("x", DataType.INT64, [])],
+        [value("y", DataType.FP32, [])],
+        [
+            helper.make_tensor("yes", onnx.TensorProto.BOOL, [], [True]),
+            helper.make_tensor("zero", onnx.TensorProto.FLOAT, [], [0.0]),
+            helper.make_tensor("one", onnx.TensorProto.FLOAT, [], [1.0]),
+        ],
+    )
+
+
+def counting_io() -> ModelIO:
+    """What `counting_model` takes and gives."""
+    return ModelIO(inputs=(spec("x", DataType.INT64),), outputs=(spec("y", DataType.FP32),))
+
+
+def endless_model() -> bytes:
+    """Never answers."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Neg", ["sum"], ["next"])],
+        "body",
+        [
+            value("pass", DataType.INT64, []),
+            value("go", DataType.BOOL, []),
+            value("sum", DataType.FP32, ["n", 4]),
+        ],
+        [value("go_on", DataType.BOOL, []), value("next", DataType.FP32, ["n", 4])],
+    )
+    return model_bytes(
+        [helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body)],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [helper.make_tensor("yes", onnx.TensorProto.BOOL, [], [True])],
+    )
+
+
+def hungry_model() -> bytes:
+    """Asks for 64 GiB when it runs."""
+    return model_bytes(
+        [
+            helper.make_node("ConstantOfShape", ["size"], ["huge"]),
+            helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["x", "sum"], ["y"]),
+        ],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [helper.make_tensor("size", onnx.TensorProto.INT64, [1], [2**34])],
+    )
+
+
+def external_data_model(location: str) -> bytes:
+    """Adds four numbers that lie in another file."""
+    weights = onnx.TensorProto(name="k", data_type=onnx.TensorProto.FLOAT, dims=[4])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    return model_bytes(
+        [helper.make_node("Add", ["x", "k"], ["y"])],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [weights],
+    )
+
+
+def write_golden(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Path:
+    """A golden file with these arrays."""
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return path
+
+
+def golden(relative: str = "0", absolute: str = "0.00001") -> Golden:
+    """The declaration of a golden file."""
+    return Golden(
+        uri="https://models.example.com/golden.npz",
+        sha256="0" * 64,
+        size_bytes=1000,
+        relative_tolerance=relative,
+        absolute_tolerance=absolute,
+    )
+
+
+def install(
+    directory: Path,
+    model: bytes,
+    io: ModelIO,
+    *,
+    revision: str = REVISION_A,
+    key: ModelKey = KEY,
+    golden_path: Path | None = None,
+    budget: VariantBudget | None = None,
+) -> InstalledRevision:
+    """A revision of one file in a directory of its own."""
+    place = directory / f"{key}-{revision[:8]}"
+    place.mkdir(parents=True)
+    (place / MODEL_FILE).write_bytes(model)
+    file = ModelFile(
+        path=MODEL_FILE, uri="https://models.example.com/model.onnx", sha256="0" * 64, size_bytes=len(model)
+    )
+    return InstalledRevision(
+        key=key,
+        revision=revision,
+        version=f"1.0.{revision[0]}",
+        directory=place,
+        variant=Variant(name="cpu", format=Format.ONNX, files=(file,), entrypoint=MODEL_FILE, budget=budget),
+        io=io,
+        golden_path=golden_path,
+        golden=None if golden_path is None else golden(),
+        serve=True,
+    )

@@ -1,0 +1,159 @@
+"""The guides name the reasons, flags and metrics that the code has, and their snippets work."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecanary.agent.golden import load
+from edgecanary.agent.telemetry import Telemetry
+from edgecanary.agent.tensors import tensor_types
+from edgecanary.api.edgemodel import EdgeModel
+from edgecanary.artifact.golden import check_golden
+from edgecanary.cli import agent, operator
+from edgecanary.cli.main import Command
+from edgecanary.controller.metrics import OperatorMetrics
+from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
+from tests.unit.docs.sources import literals
+
+ROLLOUTS = "docs/guides/rollouts.md"
+MODELS = "docs/guides/models.md"
+NODES = "docs/guides/nodes.md"
+OPERATING = "docs/guides/operating.md"
+
+REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]+)*|IOMismatch")
+CONDITION_STATUS = {"True", "False", "Unknown"}
+DECISIONS = (
+    "rollout/planner.py",
+    "rollout/progress.py",
+    "rollout/context.py",
+    "rollout/explain.py",
+    "rollout/validation.py",
+)
+MODEL_CHECKS = (
+    "controller/model_checks.py",
+    "controller/model_reconciler.py",
+    "clients/objectstore.py",
+    "artifact",
+)
+ERRORS = {"InvalidInput", "Unavailable", "NotFound", "WrongAnswer", "stuck", "working", "done"}
+
+
+def documented(path: str, heading: str, number: int) -> set[str]:
+    """The reasons in one column of the tables under a heading."""
+    cells = " ".join(column(section(page(path), heading), number))
+    return {word for word in code_words(cells) if REASON.fullmatch(word)}
+
+
+def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None:
+    elsewhere = {"PlannedEvent", "Rejection", "end_entry"}
+    found = {
+        literal.value
+        for literal in literals(*DECISIONS)
+        if REASON.fullmatch(literal.value) and literal.call not in elsewhere
+    }
+    ready, _ = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
+    listed = set(code_words(" ".join(column(ready, 1))))
+    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"}
+
+
+def test_the_guide_explains_every_reason_for_taking_a_revision_back() -> None:
+    found = {literal.value for literal in literals(*DECISIONS) if literal.call == "Rejection"}
+    _, rejected = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
+    assert set(code_words(" ".join(column(rejected, 0)))) == {
+        word for word in found if REASON.fullmatch(word)
+    }
+
+
+def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> None:
+    raised = {
+        literal.value
+        for literal in literals(*MODEL_CHECKS)
+        if literal.call in ERRORS and literal.keyword in ("", "reason") and REASON.fullmatch(literal.value)
+    }
+    listed = documented(MODELS, "What the Ready condition says", 1)
+    assert raised <= listed
+    known = {literal.value for literal in literals(*MODEL_CHECKS, "clients/kube.py", "base/errors.py")}
+    assert listed <= known
+
+
+def test_every_reason_of_a_node_in_the_guide_exists() -> None:
+    known = {literal.value for literal in literals("agent", "clients/download.py")}
+    assert documented(NODES, "Results", 2) <= known
+
+
+def test_the_guide_names_every_reason_for_which_a_probe_fails() -> None:
+    promised = (agent_file("ports.py").split("The reason is one of ")[1]).split(";")[0]
+    reasons = set(re.findall(r"[A-Z][A-Za-z]+", promised))
+    assert len(reasons) >= 8
+    assert reasons <= documented(NODES, "Results", 2)
+
+
+def test_the_guides_name_every_flag_of_the_agent() -> None:
+    assert words(NODES, "Running it") == flags(agent, "agent")
+
+
+def test_the_guides_name_every_flag_of_the_operator() -> None:
+    assert words(OPERATING, "Install") == flags(operator, "operator")
+
+
+def test_the_guides_name_every_metric_of_the_agent() -> None:
+    exposed = Telemetry(agent_version="1").exposition()
+    assert words(NODES, "Metrics") == families(exposed)
+
+
+def test_the_guides_name_every_metric_of_the_operator() -> None:
+    exposed = OperatorMetrics().render()
+    assert words(OPERATING, "Metrics and health") == families(exposed)
+
+
+def test_the_golden_snippet_makes_a_file_that_operator_and_agent_accept(tmp_path: Path) -> None:
+    (manifest,) = manifests(MODELS)
+    spec = EdgeModel.model_validate(manifest).spec
+    (tmp_path / "reference.onnx").write_bytes(mean_of_640())
+    np.save(tmp_path / "cases.npy", np.arange(3 * 640, dtype=np.float64).reshape(3, 640))
+    (snippet,) = blocks(page(MODELS), "python")
+    subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)
+    made = tmp_path / "golden.npz"
+    assert check_golden(made.read_bytes(), spec.io) == 3
+    cases = load(made, tensor_types(spec.io.inputs), tensor_types(spec.io.outputs))
+    assert cases.count == 3
+
+
+def agent_file(name: str) -> str:
+    return page(f"operator/edgecanary/agent/{name}")
+
+
+def words(path: str, heading: str) -> set[str]:
+    """What is in backticks in the first column under a heading."""
+    return set(code_words(" ".join(column(section(page(path), heading), 0))))
+
+
+def flags(module: Command, name: str) -> set[str]:
+    """The flags of a subcommand, as its help shows them."""
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    module.add_parser(subparsers)
+    return set(re.findall(r"^  (--[a-z-]+)", subparsers.choices[name].format_help(), re.MULTILINE))
+
+
+def families(exposed: bytes) -> set[str]:
+    """The metrics in Prometheus's text format, but for those of the process."""
+    return set(re.findall(r"^# TYPE (edgecanary_\S+)", exposed.decode(), re.MULTILINE))
+
+
+def mean_of_640() -> bytes:
+    """A model with the tensors of the guide's example."""
+    weights = numpy_helper.from_array(np.full((640, 1), 1 / 640, np.float32), "weights")
+    window = helper.make_tensor_value_info("window", TensorProto.FLOAT, [None, 640])
+    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, [None, 1])
+    node = helper.make_node("MatMul", ["window", "weights"], ["score"])
+    graph = helper.make_graph([node], "mean", [window], [score], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    made: bytes = model.SerializeToString()
+    return made
