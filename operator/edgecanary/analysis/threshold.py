@@ -69,7 +69,10 @@ def take_look(metric: Metric, answer: Answer) -> Look:
         return Look(MeasurementOutcome.TOO_FEW_SAMPLES, "TooFewSamples", text, value, seen, base)
     rests = "" if seen is None else f" over {seen} samples"
     compared = "" if base is None else f" (stable: {base})"
-    broken = metric.threshold and _broken_limit(metric.threshold, number)
+    if metric.threshold is None:
+        text = f"{value}{rests}{compared}, and no threshold to judge it by"
+        return Look(MeasurementOutcome.ERROR, "NoThreshold", text, value, seen, base)
+    broken = _broken_limit(metric.threshold, number)
     if broken:
         return Look(
             MeasurementOutcome.BEYOND,
@@ -137,10 +140,8 @@ def _broken_limit(threshold: Threshold, value: float) -> str | None:
     return None
 
 
-def limits_text(threshold: Threshold | None) -> str:
+def limits_text(threshold: Threshold) -> str:
     """The limits for a person."""
-    if threshold is None:
-        return "no limits"
     low = f"at least {threshold.min}" if threshold.min is not None else ""
     high = f"at most {threshold.max}" if threshold.max is not None else ""
     return " and ".join(part for part in (low, high) if part)

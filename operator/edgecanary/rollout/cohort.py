@@ -8,6 +8,9 @@ from edgecanary.rollout.rank import RANK_SPACE, format_bound, parse_bound, rank
 
 Stratum = tuple[str, ...]
 
+MAX_STRATA = 256
+"""The most strata that a ModelRelease can name."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -82,9 +85,10 @@ def cutoffs(
     """The rank bound of each stratum that covers the share, never below its current bound.
 
     `members` are the eligible nodes' names by stratum. A stratum that has a bound and no members keeps
-    it, so that a node that comes back finds its place.
+    it, so that a node that comes back finds its place; there are too many of them only when labels change
+    all the time, and then they are forgotten.
     """
-    bounds = dict(current)
+    bounds = dict(current) if len({*current, *members}) <= MAX_STRATA else {}
     wanted = quotas({stratum: len(names) for stratum, names in members.items()}, share)
     for stratum, count in wanted.items():
         bound = _bound_for(members[stratum], count, salt=salt, everybody=share.everybody)

@@ -10,6 +10,7 @@ from edgecanary.api.meta import Condition, ConditionType
 
 ReadyStatus = Literal["True", "False", "Unknown"]
 
+
 @dataclass(frozen=True)
 class Situation:
     """What is to be said of an object.

@@ -8,10 +8,14 @@ from edgecanary.api.modelrelease import CanaryStatement, ModelReleaseSpec, Rejec
 from edgecanary.api.rollout import ABORT_ANNOTATION, PROMOTE_ANNOTATION, RETRY_ANNOTATION, RolloutSpec
 from edgecanary.api.rollout_status import ActionTokens, RolloutStatus
 from edgecanary.artifact.revision import revision_digest
+from edgecanary.base.errors import InvalidInput
+from edgecanary.rollout.cohort import MAX_STRATA, stratum_of
 from edgecanary.rollout.conditions import Situation, find_condition, is_true, stuck, working
 from edgecanary.rollout.rank import salt_for
+from edgecanary.rollout.selector import matches
 from edgecanary.rollout.snapshot import Snapshot
 from edgecanary.rollout.statement import state, without_urls
+from edgecanary.rollout.validation import check_rollout
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,9 @@ class Context:
     """What the decisions are made from.
 
     `target` is the revision that the EdgeModel asks for; None when there is none to go by, and then
-    `obstacle` says why. `rejected` holds what the status or the release has rejected: either may lag
+    `obstacle` says why: nothing begins and nothing is widened then, but what must be taken back is.
+    `sound` tells whether the spec keeps all rules; when it does not, the release keeps its old policy.
+    `rejected` holds what the status or the release has rejected: either may lag
     when the operator was stopped between two writes.
     """
 
@@ -40,6 +46,7 @@ class Context:
     rejected: tuple[RejectedRevision, ...]
     target: RevisionStatement | None
     obstacle: Situation | None
+    sound: bool
     actions: Actions
 
     @property
@@ -70,19 +77,37 @@ class Context:
 def build_context(snapshot: Snapshot, now: datetime) -> Context:
     """The snapshot made ready for deciding."""
     current = snapshot.release.spec if snapshot.release else None
-    target, obstacle = _wanted(snapshot)
+    unsound = _unsound(snapshot)
+    target, obstacle = (None, unsound) if unsound else _wanted(snapshot)
     stable = without_urls(current.stable) if current and current.stable else None
-    canary = current.canary if current else None
+    known = stable or snapshot.rollout.status.stable
     return Context(
         snapshot=snapshot,
         now=now,
-        stable=target if stable and target and stable.revision == target.revision else stable,
-        canary=canary,
+        stable=target if known and target and known.revision == target.revision else stable,
+        canary=current.canary if current else None,
         rejected=_merge_rejected(snapshot.rollout.status, current),
         target=target,
         obstacle=obstacle,
+        sound=unsound is None,
         actions=_actions(snapshot),
     )
+
+
+def _unsound(snapshot: Snapshot) -> Situation | None:
+    """Which rule the spec breaks, or None."""
+    spec = snapshot.rollout.spec
+    try:
+        check_rollout(spec)
+    except InvalidInput as error:
+        return stuck(error.reason, error.message)
+    keys = spec.strategy.stratify_by
+    labels = (node.facts.labels for node in snapshot.fleet if matches(spec.node_selector, node.facts.labels))
+    strata = {stratum_of(found, keys) for found in labels}
+    if len(strata) > MAX_STRATA:
+        text = f"spec.strategy.stratifyBy: gives {len(strata)} strata and at most {MAX_STRATA} are possible"
+        return stuck("TooManyStrata", f"{text}; choose labels with fewer values")
+    return None
 
 
 def _wanted(snapshot: Snapshot) -> tuple[RevisionStatement | None, Situation | None]:

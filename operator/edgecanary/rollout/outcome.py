@@ -5,6 +5,7 @@ from datetime import datetime
 
 from edgecanary.api.meta import Condition, ConditionType
 from edgecanary.api.modelrelease import CanaryStatement, ModelReleaseSpec, RejectedRevision, RevisionStatement
+from edgecanary.api.rollout import RolloutSpec
 from edgecanary.api.rollout_status import (
     AnalysisStatus,
     HistoryEntry,
@@ -33,6 +34,8 @@ WAITING_REASONS = frozenset(
         "NoMatchingNodes",
         "NodesOffline",
         "Paused",
+        "StableLost",
+        "TooManyStrata",
     }
 )
 """Reasons that a person would ask about: coming into one of them is an Event."""
@@ -103,17 +106,19 @@ def _release(context: Context, outcome: Outcome) -> ModelReleaseSpec | None:
         salt = context.salt(outcome.canary.revision)
     else:
         salt = current.spec.salt if current else ""
+    policy: RolloutSpec | ModelReleaseSpec = spec if context.sound or current is None else current.spec
+    stratify_by = spec.strategy.stratify_by if policy is spec or current is None else current.spec.stratify_by
     return ModelReleaseSpec(
         model=spec.model_ref.name,
         sequence=current.spec.sequence if current else 1,
         stable=outcome.stable,
         canary=outcome.canary,
         rejected=outcome.rejected[-KEPT_REJECTED:],
-        node_selector=spec.node_selector,
-        stratify_by=spec.strategy.stratify_by,
+        node_selector=policy.node_selector,
+        stratify_by=stratify_by,
         salt=salt,
-        update_windows=spec.update_windows,
-        health=spec.health,
+        update_windows=policy.update_windows,
+        health=policy.health,
     )
 
 

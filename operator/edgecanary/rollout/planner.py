@@ -1,7 +1,7 @@
 """The planner: from a snapshot to what is to be written, as a pure function.
 
-It decides in this order: what cannot be planned with (invalid spec), what a person asked for (abort,
-retry), which revision is wanted, and then how far the canary in progress may go.
+It decides in this order: which revision is wanted, what a person asked for (abort, retry), whether the
+canary in progress must be taken back, and then how far it may go.
 """
 
 from dataclasses import replace
@@ -11,7 +11,6 @@ from edgecanary.analysis.query import MetricQuery
 from edgecanary.api.fields import clip
 from edgecanary.api.modelrelease import CanaryStatement, RejectedRevision, RevisionStatement
 from edgecanary.api.rollout_status import HistoryEntry, HistoryOutcome
-from edgecanary.base.errors import InvalidInput
 from edgecanary.rollout.conditions import Situation, done, stuck, working
 from edgecanary.rollout.context import Context, build_context
 from edgecanary.rollout.explain import describe_missing_nodes
@@ -31,7 +30,6 @@ from edgecanary.rollout.progress import (
     scope,
 )
 from edgecanary.rollout.snapshot import Plan, PlannedEvent, Snapshot
-from edgecanary.rollout.validation import check_rollout
 
 
 def plan(snapshot: Snapshot, now: datetime) -> Plan:
@@ -39,10 +37,8 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     context = build_context(snapshot, now)
     if snapshot.rollout.metadata.deletion_timestamp is not None:
         return Plan(release=None, status=snapshot.rollout.status)
-    try:
-        check_rollout(context.spec)
-    except InvalidInput as error:
-        return hold(context, stuck(error.reason, error.message))
+    if (lost := _lost_stable(context)) is not None:
+        return hold(context, lost)
     return to_plan(context, _decide(context))
 
 
@@ -67,6 +63,22 @@ def _canary_in_progress(context: Context) -> CanaryStatement | None:
     if context.target is not None and context.target.revision != canary.revision:
         return None
     return canary
+
+
+def _lost_stable(context: Context) -> Situation | None:
+    """Whether the release that described the stable revision was deleted.
+
+    A new release without it would take the model off the fleet. Nodes keep what they run while there is
+    none, and with the stable revision back in the EdgeModel the release can be written again.
+    """
+    known = context.status.stable
+    if known is None or context.stable is not None:
+        return None
+    text = (
+        f"the ModelRelease was deleted and the stable {known.version} ({known.revision[:12]}) is described nowhere "
+        f"else; nodes keep it. Set the EdgeModel back to {known.version}, and to the new version afterwards"
+    )
+    return stuck("StableLost", text)
 
 
 def _decide(context: Context) -> Outcome:

@@ -7,6 +7,7 @@ from edgecanary.analysis.template import Scope
 from edgecanary.api.modelrelease import CanaryStatement, RevisionStatement
 from edgecanary.api.rollout import Approval, Initial, OnDeadline, OnMissing, RollbackPolicy, Step
 from edgecanary.api.rollout_status import AnalysisStatus, HistoryOutcome, StepStatus
+from edgecanary.base.clock import to_rfc3339
 from edgecanary.rollout.cohort import Share, Stratum, cutoffs, to_bounds
 from edgecanary.rollout.conditions import Situation, working
 from edgecanary.rollout.context import Context
@@ -180,7 +181,7 @@ def rejection(run: Run) -> Rejection | None:
     if spec.rollback is RollbackPolicy.AUTOMATIC and asked:
         return Rejection("AnalysisMissing", f"{run.title}: {describe([metric for metric, _ in asked])}")
     if spec.strategy.on_deadline is OnDeadline.ROLLBACK and _late(run) and not complete(run):
-        return Rejection("DeadlineExceeded", f"{run.title} was not complete by {_deadline(run).isoformat()}")
+        return Rejection("DeadlineExceeded", f"{run.title} was not complete by {to_rfc3339(_deadline(run))}")
     return None
 
 
@@ -243,7 +244,7 @@ def situation(run: Run) -> Situation:
     if not run.found.eligible:
         return working("NoMatchingNodes", describe_missing_nodes(spec, run.found, run.statement))
     if _late(run) and spec.strategy.on_deadline is OnDeadline.PAUSE:
-        text = f"{run.title} was not complete by {_deadline(run).isoformat()}: {_waits_for(run).message}; "
+        text = f"{run.title} was not complete by {to_rfc3339(_deadline(run))}: {_waits_for(run).message}; "
         return working("DeadlineExceeded", text + "set edgecanary.dev/promote to give it the same time again")
     return _waits_for(run)
 

@@ -118,6 +118,12 @@ def test_a_fail_latches() -> None:
     assert status.message == "0.5 is below the limit 0.9"
 
 
+def test_a_metric_without_a_threshold_never_passes() -> None:
+    gate = metric(threshold=None, comparison={"method": "NegativeBinomial"})
+    status = run(gate, answer(vector(0.99), samples=1000))
+    assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "NoThreshold")
+
+
 def test_errors_and_missing_data_are_counted_apart_and_forgotten_when_an_answer_comes() -> None:
     down, nothing = answer(DOWN), answer(Vector())
     assert run(metric(), down, down).errors == 2

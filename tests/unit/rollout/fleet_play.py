@@ -131,6 +131,10 @@ class Stage:
     def set_online(self, name: str, online: bool) -> None:
         self.nodes[name] = replace(self.nodes[name], online=online)
 
+    def lose_release(self) -> None:
+        """Somebody deletes the ModelRelease."""
+        self.release = None
+
     def annotate(self, action: str, token: str) -> None:
         annotations = {**self.rollout.metadata.annotations, f"edgecanary.dev/{action}": token}
         metadata = self.rollout.metadata.model_copy(update={"annotations": annotations})

@@ -13,6 +13,7 @@ from edgecanary.rollout.rank import rank
 from edgecanary.rollout.snapshot import NodeView
 from tests.unit.rollout.fleet_play import BAD, DOWN, GOOD, START, Stage, model, rollout
 
+INVALID_WINDOWS = [{"schedule": "0 2 * * *", "durationSeconds": 7200, "timeZone": "Europe/Berlino"}]
 V1, V2, V3 = model("1.0.0"), model("2.0.0", generation=2), model("3.0.0", generation=3)
 
 
@@ -336,15 +337,78 @@ def test_an_old_token_does_nothing_to_a_rollout_whose_status_was_lost() -> None:
     assert stage.reason == "Promoted"
 
 
-def test_a_rejected_revision_stays_rejected_when_its_release_is_deleted() -> None:
+def test_a_deleted_release_is_written_again_and_no_node_loses_its_model() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.lose_release()
+    stage.play(100)
+    assert stage.reason == "Promoted"
+    assert stage.release is not None
+    assert stage.release.spec.stable is not None
+    assert len(stage.running(V1)) == 12
+
+
+def test_a_deleted_release_whose_stable_revision_is_described_nowhere_is_not_replaced_by_one_without_it() -> (
+    None
+):
     stage = Stage.with_nodes(12).promoted()
     stage.model, stage.accuracy = V2, BAD
     stage.play(200)
-    stage.release = None
+    stage.lose_release()
     stage.accuracy = GOOD
     stage.play(200)
+    assert stage.reason == "StableLost"
+    assert "Set the EdgeModel back to 1.0.0" in stage.message
+    assert stage.release is None
+    assert len(stage.running(V1)) == 12
+    stage.model = V1
+    stage.play(60)
+    stage.model = V2
+    stage.play(60)
     assert stage.reason == "RolledBack"
+
+
+def test_an_abort_takes_the_canary_back_even_while_the_spec_is_invalid() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.model = V2
+    stage.play(40)
+    stage.edit(rollout(updateWindows=INVALID_WINDOWS))
+    stage.play(200)
+    assert stage.reason == "InvalidSpec"
+    assert len(stage.running(V2)) == 1
+    stage.annotate("abort", "stop")
+    stage.play(60)
     assert stage.running(V2) == []
+    assert stage.status.rejected[0].reason == "Aborted"
+
+
+def test_a_failed_gate_takes_the_canary_back_even_while_the_spec_is_invalid() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.model = V2
+    stage.play(40)
+    stage.edit(rollout(updateWindows=INVALID_WINDOWS))
+    stage.accuracy = BAD
+    stage.play(60)
+    assert stage.running(V2) == []
+
+
+def test_an_invalid_spec_does_not_change_the_policy_that_nodes_follow() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.edit(rollout(updateWindows=INVALID_WINDOWS, nodeSelector={"matchLabels": {"a": "b"}}))
+    before = stage.writes
+    stage.play(60)
+    assert stage.writes == before
+
+
+def test_more_strata_than_a_release_can_name_are_refused_by_field() -> None:
+    stage = Stage.with_nodes(
+        0, strategy={"steps": [{"name": "all", "percent": 100}], "stratifyBy": ["serial"]}
+    )
+    for number in range(257):
+        facts = NodeFacts(f"node-{number}", {"serial": str(number)}, "amd64", 2**30)
+        stage.nodes[facts.name] = NodeView(facts, online=True)
+    stage.reconcile()
+    assert stage.reason == "TooManyStrata"
+    assert "spec.strategy.stratifyBy: gives 257 strata and at most 256 are possible" in stage.message
 
 
 def test_a_new_revision_supersedes_the_canary_and_the_stable_one_stays() -> None:
@@ -428,8 +492,7 @@ def test_a_comparison_that_cannot_be_judged_holds_the_rollout_instead_of_passing
 
 
 def test_a_time_zone_that_does_not_exist_is_named() -> None:
-    windows = [{"schedule": "0 2 * * *", "durationSeconds": 7200, "timeZone": "Europe/Berlino"}]
-    stage = Stage.with_nodes(3, updateWindows=windows)
+    stage = Stage.with_nodes(3, updateWindows=INVALID_WINDOWS)
     stage.reconcile()
     assert "spec.updateWindows[0].timeZone" in stage.message
 

@@ -102,11 +102,15 @@ def test_time_zones_with_odd_offsets_count() -> None:
         pytest.param("0 12 13 * *", ["2026-01-13", "2026-02-13"], id="a day of the month"),
         pytest.param("0 12 * * 1", ["2026-01-05", "2026-01-12"], id="a day of the week"),
         pytest.param("0 12 6 * MON", ["2026-01-05", "2026-01-06"], id="both: either is enough"),
-        pytest.param("0 12 */10 * MON", ["2026-05-11", "2026-06-01"], id="a star with a step is no restriction"),
+        pytest.param(
+            "0 12 */10 * MON", ["2026-05-11", "2026-06-01"], id="a star with a step is no restriction"
+        ),
         pytest.param("0 12 * * 7", ["2026-01-04", "2026-01-11"], id="7 is Sunday"),
         pytest.param("0 12 29 2 *", ["2028-02-29", "2032-02-29"], id="a leap day"),
         pytest.param("0 12 1 JAN,JUL *", ["2026-01-01", "2026-07-01"], id="months by name"),
-        pytest.param("0 12 31 * *", ["2026-01-31", "2026-03-31"], id="months without the day are passed over"),
+        pytest.param(
+            "0 12 31 * *", ["2026-01-31", "2026-03-31"], id="months without the day are passed over"
+        ),
     ],
 )
 def test_days_are_matched_as_in_every_cron(schedule: str, days: list[str]) -> None:
