@@ -4,8 +4,6 @@ import http.client
 import logging
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,6 +30,13 @@ def read(found: ObjectStore, uri: str, *, seconds: float = 20.0) -> bytes:
         return b"".join(download.chunks)
 
 
+def fetch(address: str) -> bytes:
+    """As a node does: without keys."""
+    with urllib.request.urlopen(address, timeout=20) as found:  # noqa: S310
+        content: bytes = found.read()
+    return content
+
+
 class TestARealStore:
     def test_a_file_is_read_in_pieces_and_its_length_announced(self, s3: S3Server, bucket: str) -> None:
         uri = s3.put(bucket, "pump/2.0/model.onnx", CONTENT)
@@ -48,8 +53,7 @@ class TestARealStore:
     def test_anybody_may_fetch_from_the_address_until_it_expires(self, s3: S3Server, bucket: str) -> None:
         uri = s3.put(bucket, "model.onnx", b"x")
         address = store(s3).address(uri, seconds=600)
-        with urllib.request.urlopen(address, timeout=20) as found:
-            assert found.read() == b"x"
+        assert fetch(address) == b"x"
         assert "X-Amz-Expires=600" in address
 
     def test_an_address_lives_seven_days_at_most(self, s3: S3Server, bucket: str) -> None:
@@ -86,7 +90,7 @@ class TestARealStore:
         uri = s3.put(bucket, "model.onnx", b"x")
         s3.process.pause()
         try:
-            with pytest.raises(Unavailable, match="no complete answer within 0.5 s") as found:
+            with pytest.raises(Unavailable, match=r"no complete answer within 0\.5 s") as found:
                 read(store(s3), uri, seconds=0.5)
         finally:
             s3.process.resume()
@@ -114,14 +118,12 @@ class TestAStoreInTrouble:
     @pytest.mark.parametrize(
         ("behaviour", "reason", "words"),
         [
-            (answer("500 Internal Server Error", b"<Error><Code>InternalError</Code></Error>"), "SourceUnavailable", "InternalError"),
+            (answer("500 Oops", b"<Error><Code>InternalError</Code></Error>"), "SourceUnavailable", "InternalError"),
             (answer("503 Slow Down", b"<Code>SlowDown</Code>"), "SourceUnavailable", "SlowDown"),
             (answer("403 Forbidden", b"<Code>AccessDenied</Code>"), "SourceForbidden", "s3:GetObject"),
             (answer("403 Forbidden", b"<Code>RequestTimeTooSkewed</Code>"), "SourceForbidden", "clock differs"),
             (answer("403 Forbidden", b"no reason"), "SourceForbidden", "refuses to give it"),
-            (answer("301 Moved", b"<Code>PermanentRedirect</Code>", "Location: http://x/"), "SourceForbidden", "not the bucket's"),
-            (answer("200 OK", b"", "Content-Length: x"), "SourceUnavailable", "s3://"),
-            (answer("200 OK", b"x" * 50, "Content-Encoding: gzip"), "SourceUnavailable", "s3://"),
+            (answer("301 Moved", b"<Code>PermanentRedirect</Code>"), "SourceForbidden", "not the bucket's"),
             (cut_short(b"half", length=8), "SourceUnavailable", "s3://"),
             (hang_up, "SourceUnavailable", "s3://"),
             (silence, "SourceUnavailable", "within 0.5 s"),
@@ -132,20 +134,21 @@ class TestAStoreInTrouble:
         with serving(behaviour) as server:
             keys = S3Credentials("key", "secret", endpoint_url=server.url)
             with pytest.raises(Unavailable) as found:
-                read(ObjectStore(keys), "s3://bucket/model.onnx", seconds=0.5)
+                seconds = 0.5 if "within 0.5 s" in words else 20.0
+                read(ObjectStore(keys), "s3://bucket/model.onnx", seconds=seconds)
         assert found.value.reason == reason, found.value
         assert str(found.value).startswith("s3://bucket/model.onnx: ")
         assert words in str(found.value)
 
     def test_nobody_listens(self) -> None:
         keys = S3Credentials("key", "secret", endpoint_url=f"http://127.0.0.1:{free_port()}")
-        with pytest.raises(Unavailable, match="s3://bucket/x: .*Connection refused") as found:
+        with pytest.raises(Unavailable, match=r"s3://bucket/x: .*Connection refused") as found:
             read(ObjectStore(keys), "s3://bucket/x")
         assert found.value.reason == "SourceUnavailable"
 
     def test_s3_files_need_a_secret(self) -> None:
         with pytest.raises(
-            InvalidInput, match="^spec.sourceSecretRef: must name a Secret with S3 keys for s3://b/x"
+            InvalidInput, match=r"^spec\.sourceSecretRef: must name a Secret with S3 keys for s3://b/x"
         ):
             ObjectStore().address("s3://b/x", seconds=60)
 
@@ -183,33 +186,45 @@ class TestASecret:
         assert address.startswith("https://plain.s3.eu-west-3.amazonaws.com/x?")
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def pair(authority: Authority) -> KeyPair:
+    return authority.server("store")
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's authority is one of the system's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+
+
 class TestHttpsSources:
-    @pytest.fixture(scope="class")
-    def authority(self, tmp_path_factory: pytest.TempPathFactory) -> Authority:
-        return Authority(tmp_path_factory.mktemp("pki"))
-
-    @pytest.fixture(scope="class")
-    def pair(self, authority: Authority) -> KeyPair:
-        return authority.server("store")
-
-    @pytest.fixture
-    def trusted(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
-        yield authority.certificate
-
-    def test_an_https_file_is_read_from_where_it_lies(self, pair: KeyPair, trusted: Path) -> None:
+    @pytest.mark.usefixtures("trusted")
+    def test_an_https_file_is_read_from_where_it_lies(self, pair: KeyPair) -> None:
         with serving(answer("200 OK", b"content"), certificate=(pair.certificate, pair.key)) as server:
             assert read(ObjectStore(), f"{server.url}/model.onnx?version=2") == b"content"
         assert server.requests[0].startswith(b"GET /model.onnx?version=2 HTTP/1.1")
 
-    def test_a_redirect_to_https_is_followed(self, pair: KeyPair, trusted: Path) -> None:
+    @pytest.mark.usefixtures("trusted")
+    def test_a_stored_encoding_is_left_alone(self, pair: KeyPair) -> None:
+        packed = answer("200 OK", b"as it lies there", "Content-Encoding: gzip")
+        with serving(packed, certificate=(pair.certificate, pair.key)) as server:
+            assert read(ObjectStore(), f"{server.url}/model.onnx") == b"as it lies there"
+
+    @pytest.mark.usefixtures("trusted")
+    def test_a_redirect_to_https_is_followed(self, pair: KeyPair) -> None:
         keys = (pair.certificate, pair.key)
         with serving(answer("200 OK", b"content"), certificate=keys) as final:
             redirect = answer("302 Found", b"", f"Location: {final.url}/final")
             with serving(redirect, certificate=keys) as first:
                 assert read(ObjectStore(), f"{first.url}/model.onnx") == b"content"
 
-    def test_a_redirect_to_plain_http_is_refused(self, pair: KeyPair, trusted: Path) -> None:
+    @pytest.mark.usefixtures("trusted")
+    def test_a_redirect_to_plain_http_is_refused(self, pair: KeyPair) -> None:
         redirect = answer("302 Found", b"", "Location: http://127.0.0.1/x")
         with (
             serving(redirect, certificate=(pair.certificate, pair.key)) as server,
@@ -217,7 +232,8 @@ class TestHttpsSources:
         ):
             read(ObjectStore(), f"{server.url}/model.onnx")
 
-    def test_redirects_in_a_circle_end(self, pair: KeyPair, trusted: Path) -> None:
+    @pytest.mark.usefixtures("trusted")
+    def test_redirects_in_a_circle_end(self, pair: KeyPair) -> None:
         redirect = answer("302 Found", b"", "Location: /again")
         with (
             serving(redirect, certificate=(pair.certificate, pair.key)) as server,
@@ -233,7 +249,8 @@ class TestHttpsSources:
         ):
             read(ObjectStore(), f"{server.url}/model.onnx")
 
-    def test_a_missing_file_is_named(self, pair: KeyPair, trusted: Path) -> None:
+    @pytest.mark.usefixtures("trusted")
+    def test_a_missing_file_is_named(self, pair: KeyPair) -> None:
         with (
             serving(answer("404 Not Found", b"gone"), certificate=(pair.certificate, pair.key)) as server,
             pytest.raises(NotFound, match="there is no such file; upload it or correct the uri"),
@@ -245,5 +262,5 @@ def test_the_lab_server_refuses_what_it_should(s3: S3Server, bucket: str) -> Non
     """The tests above rest on the server's checking signatures."""
     address = s3.presigned_url(bucket, "x").replace("Signature=", "Signature=0")
     with pytest.raises(urllib.error.HTTPError) as refusal:
-        urllib.request.urlopen(address, timeout=20)
+        fetch(address)
     assert refusal.value.code == http.client.FORBIDDEN

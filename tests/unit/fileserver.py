@@ -156,5 +156,3 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             return
 
     return Handler
-
-

@@ -51,7 +51,7 @@ class GoldenCases:
 
     def feeds(self, case: int) -> dict[str, Array]:
         """The inputs of one case."""
-        return {name: array[case] for name, array in self.inputs.items()}
+        return {name: array[case, ...] for name, array in self.inputs.items()}
 
 
 def load(path: Path, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> GoldenCases:
@@ -93,7 +93,7 @@ def compare(cases: GoldenCases, case: int, given: Mapping[str, Array], tolerance
     Raises EdgecanaryError with reason GoldenMismatch, naming output, case, value, expected value and tolerance.
     """
     for name, array in given.items():
-        expected = cases.outputs[name][case]
+        expected = cases.outputs[name][case, ...]
         where = f"output {name!r}, case {case}"
         if array.shape != expected.shape:
             raise _mismatch(f"{where}: shape is {list(array.shape)}, expected {list(expected.shape)}")

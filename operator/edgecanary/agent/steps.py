@@ -181,7 +181,7 @@ class Steps:
             return Step(Event.PASSED, record)
         loop = asyncio.get_running_loop()
         began, limits = loop.time(), target.health
-        pause = min(5.0, max(0.2, limits.soak_seconds / 20))
+        pause = min(1.0, max(0.2, limits.soak_seconds / 20))
         while True:
             counters = self._shop.server.counters(self._key, target.revision)
             found = soak_verdict(counters, limits, loop.time() - began, crashes=target.crashes)

@@ -13,6 +13,7 @@ from kubernetes.config.incluster_config import (
     load_incluster_config,
 )
 from kubernetes.config.kube_config import load_kube_config
+from yaml import YAMLError
 
 from edgecanary.base.errors import InvalidInput
 
@@ -70,7 +71,7 @@ class Access:
             load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=configuration
             )
-        except (ConfigException, OSError, ValueError) as error:
+        except (ConfigException, YAMLError, OSError, ValueError) as error:
             raise InvalidInput(
                 "kubeconfig", f"{path} cannot be used: {error}", reason="NoClusterAccess"
             ) from error

@@ -78,7 +78,7 @@ class Exchange:
         return self._answer.headers.get(name)
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives."""
+        """The body as it arrives, and as it is: a content encoding is left alone."""
         while chunk := self._read():
             yield chunk
 
@@ -111,7 +111,7 @@ class Exchange:
 
     def _read(self) -> bytes:
         try:
-            chunk = self._answer.read1(_CHUNK)
+            chunk = self._answer.read1(_CHUNK, decode_content=False)
         except _FAILURES as error:
             raise self._failure(error) from error
         if self._late:

@@ -57,7 +57,11 @@ def nowhere(path: str, data: bytes) -> str:
 
 def released(path: str, data: bytes, url: str | None) -> ReleasedFile:
     return ReleasedFile(
-        path=path, uri=f"https://models.example.com/{path}", sha256=sha256(data), size_bytes=len(data), url=url
+        path=path,
+        uri=f"https://models.example.com/{path}",
+        sha256=sha256(data),
+        size_bytes=len(data),
+        url=url,
     )
 
 
@@ -80,7 +84,8 @@ def statement(
                 format=Format.ONNX,
                 entrypoint=next(iter(contents)),
                 files=tuple(
-                    released(path, data, publish(f"/{version}/{path}", data)) for path, data in contents.items()
+                    released(path, data, publish(f"/{version}/{path}", data))
+                    for path, data in contents.items()
                 ),
             ),
         ),
@@ -218,6 +223,8 @@ class MemoryCluster:
 
     written: list[EdgeNodeStatus] = field(default_factory=list)
     broken: bool = False
+    refused: int = 0
+    """Writes that failed."""
     _deliver: Callable[[NodeEvent], None] | None = None
 
     def start(self, deliver: Callable[[NodeEvent], None]) -> None:
@@ -232,6 +239,7 @@ class MemoryCluster:
 
     async def write_status(self, status: EdgeNodeStatus) -> None:
         if self.broken:
+            self.refused += 1
             raise Unavailable("ServerUnreachable", "no network")
         self.written.append(status)
 

@@ -80,7 +80,9 @@ def test_a_directory_that_is_being_removed_has_lost_its_name_first(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a//b", "", ".", "a/./b", "a\\b", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["../x", "a/../../x", "/etc/passwd", "a//b", "", ".", "a/./b", "a\\b", "a\0b"]
+)
 def test_a_path_that_could_leave_its_directory_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(InvalidInput, match="must be a relative path"):
         files.join_inside(tmp_path, path)

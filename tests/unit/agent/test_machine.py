@@ -125,7 +125,9 @@ def test_one_death_more_than_tolerated_on_trial_rolls_back(state: State) -> None
 
 def test_deaths_count_only_while_the_revisions_own_code_runs() -> None:
     assert {State.PROBE, State.SWITCH, State.HEALTH} == TRIAL
-    assert all(restart_event(state, crashes=9, max_crashes=0) is Event.RESTARTED for state in set(State) - TRIAL)
+    assert all(
+        restart_event(state, crashes=9, max_crashes=0) is Event.RESTARTED for state in set(State) - TRIAL
+    )
 
 
 def test_what_an_order_may_break_off_it_may_also_supersede() -> None:

@@ -18,7 +18,9 @@ from tests.unit.agent.releasing import KEY, NOW, MemoryCluster, statement, targe
 A, B = statement("1.0.0"), statement("2.0.0")
 CAPABILITIES = Capabilities(architecture="amd64", memory_bytes=2**30, runtimes=(Format.ONNX,))
 PROBE = ProbeMeasurement(variant="cpu", load_milliseconds=5, latency_p95_milliseconds=2, peak_memory_bytes=9)
-FAST = ReportPace(heartbeat_seconds=3600, start_spread_seconds=3600, retry_first_seconds=0.01, retry_cap_seconds=0.05)
+FAST = ReportPace(
+    heartbeat_seconds=3600, start_spread_seconds=3600, retry_first_seconds=0.01, retry_cap_seconds=0.05
+)
 
 
 def settled() -> Record:
@@ -93,7 +95,8 @@ def test_local_rejections_are_reported() -> None:
 def test_a_report_stays_within_what_the_api_server_takes() -> None:
     verbose = settled().outcome.model_copy(update={"message": "x" * 10_000})
     records = [
-        settled().model_copy(update={"name": f"model-{number:03}", "outcome": verbose}) for number in range(80)
+        settled().model_copy(update={"name": f"model-{number:03}", "outcome": verbose})
+        for number in range(80)
     ]
     found = status(*records)
 
@@ -171,7 +174,8 @@ async def test_a_report_that_does_not_arrive_waits_in_the_outbox_and_arrives_lat
     cluster, outbox = MemoryCluster(broken=True), Outbox(tmp_path / "outbox.json")
     records: list[Record] = []
     async with reporting(cluster, outbox, lambda: status(*records)):
-        await until((tmp_path / "outbox.json").exists)
+        await until(lambda: cluster.refused > 1)
+        assert (tmp_path / "outbox.json").exists()
         records.append(settled())
         cluster.broken = False
         await until(lambda: cluster.written)

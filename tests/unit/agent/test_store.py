@@ -83,7 +83,9 @@ def test_an_unknown_model_has_an_empty_record(store: Store) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b'{"formatVersion": 1}', b"\xff\xfe"])
-def test_a_damaged_record_is_rebuilt_from_what_is_active(store: Store, home: ModelFiles, garbage: bytes) -> None:
+def test_a_damaged_record_is_rebuilt_from_what_is_active(
+    store: Store, home: ModelFiles, garbage: bytes
+) -> None:
     stated = install(home, "1.0.0", A)
     home.point_active(stated.revision)
     (home.root / "record.json").write_bytes(garbage)

@@ -276,7 +276,9 @@ def test_cancelling_ends_a_transfer_that_waits_for_bytes(server: FileServer, par
 
     def work() -> None:
         try:
-            Downloader(DownloadLimits(stall_seconds=300)).fetch(server.url(PATH), part, len(DATA), cancellation)
+            Downloader(DownloadLimits(stall_seconds=300)).fetch(
+                server.url(PATH), part, len(DATA), cancellation
+            )
         except Cancelled as error:
             errors.append(error)
         ended.set()

@@ -1,5 +1,6 @@
 """Feedback: what clients found out about answers, counted for the revision that gave them."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.unit.agent.modelmaking import (
 )
 from tests.unit.agent.serving.harness import Json, Node
 
+_places = count()
+
 
 @pytest.fixture(autouse=True)
 async def model(node: Node, tmp_path: Path) -> None:
@@ -24,8 +27,9 @@ async def model(node: Node, tmp_path: Path) -> None:
 
 
 async def activate(node: Node, tmp_path: Path, revision: str, key: ModelKey = KEY) -> None:
-    place = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-    await node.server.activate(install(place, adding_model(1), row_io(), revision=revision, key=key))
+    await node.server.activate(
+        install(tmp_path / str(next(_places)), adding_model(1), row_io(), revision=revision, key=key)
+    )
 
 
 def counted(node: Node, revision: str, outcome: str) -> float | None:

@@ -37,8 +37,14 @@ async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trimmed: list[float] = []
+    happened = asyncio.Event()
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(host, "trim_heap", lambda: trimmed.append(loop.time()))
+
+    def trim() -> None:
+        trimmed.append(loop.time())
+        happened.set()
+
+    monkeypatch.setattr(host, "trim_heap", trim)
     quiet = QuietTrim(0.2)
     last = 0.0
     for _ in range(5):
@@ -46,8 +52,7 @@ async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests(
         last = loop.time()
         await asyncio.sleep(0.05)
     async with asyncio.timeout(30):
-        while not trimmed:
-            await asyncio.sleep(0.01)
+        await happened.wait()
     assert trimmed[0] >= last + 0.19
     await asyncio.sleep(0.5)
     assert len(trimmed) == 1

@@ -47,42 +47,64 @@ def from_zoo(tmp_path: Path, model: ZooModel, revision: str) -> InstalledRevisio
     )
 
 
-async def test_no_request_fails_or_waits_for_a_model_while_revisions_switch_under_load(
+class Load:
+    """Clients that send one request after the other and check each answer against the switches so far."""
+
+    def __init__(self, node: Node, request: Json, order: list[str]) -> None:
+        self._node = node
+        self._request = request
+        self._order = order
+        self._answers = asyncio.Condition()
+        self.active = 0
+        self.stopping = False
+        self.labels: set[int] = set()
+        self.answered: dict[str, int] = dict.fromkeys(order, 0)
+
+    async def send(self) -> None:
+        while not self.stopping:
+            active_when_sent = self.active
+            answer = await self._node.infer(self._request)
+            assert answer.status == 200, answer.body
+            revision = str(answer.json["model_version"])
+            assert revision in self._order[active_when_sent : self.active + 2]
+            async with self._answers:
+                self.answered[revision] += 1
+                self.labels.add(int(np.argmax(np.array(output_data(answer)))))
+                self._answers.notify_all()
+
+    async def more(self, revision: str, count: int) -> None:
+        """Waits until the revision has answered so many more requests."""
+        enough = self.answered[revision] + count
+        async with asyncio.timeout(60), self._answers:
+            await self._answers.wait_for(lambda: self.answered[revision] >= enough)
+
+
+async def test_no_request_fails_or_meets_an_older_revision_while_revisions_switch_under_load(
     node: Node, tmp_path: Path
 ) -> None:
     zoo = open_zoo()
-    revisions = {
-        revision: from_zoo(tmp_path, zoo[name], revision)
-        for revision, name in ((REVISION_A, "fp32"), (REVISION_B, "int8"), (REVISION_C, "lookup"))
-    }
+    names = {REVISION_A: "fp32", REVISION_B: "int8", REVISION_C: "lookup"}
+    revisions = {revision: from_zoo(tmp_path, zoo[name], revision) for revision, name in names.items()}
     sample = next(iter(collect(zoo.labels)))
     values: list[int] = np.asarray(sample.features).tolist()
     request: Json = {"inputs": [tensor("bytes", "INT32", [1, 2048], [*values])]}
+    order = [REVISION_A, REVISION_B, REVISION_C, REVISION_A, REVISION_B, REVISION_C]
     await node.server.activate(revisions[REVISION_A])
-    answered: list[tuple[str, int]] = []
-    stop = asyncio.Event()
-
-    async def client() -> None:
-        while not stop.is_set():
-            answer = await node.infer(request)
-            assert answer.status == 200, answer.body
-            best = int(np.argmax(np.array(output_data(answer))))
-            answered.append((str(answer.json["model_version"]), best))
-
+    load = Load(node, request, order)
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
-            group.create_task(client())
-        for revision in (REVISION_B, REVISION_C, REVISION_A, REVISION_B, REVISION_C):
+            group.create_task(load.send())
+        await load.more(REVISION_A, 5)
+        for position, revision in enumerate(order[1:], start=1):
             await node.server.activate(revisions[revision])
-            before = len(answered)
-            async with asyncio.timeout(60):
-                while len(answered) < before + 12:
-                    await asyncio.sleep(0.01)
-            late = {seen for seen, _ in answered[before + 4 :]}
-            assert late == {revision}
-        stop.set()
-    assert {seen for seen, _ in answered} == {REVISION_A, REVISION_B, REVISION_C}
-    assert {best for _, best in answered} == {sample.label_index}
+            load.active = position
+            await load.more(revision, 5)
+        load.stopping = True
+    assert min(load.answered.values()) >= 5
+    assert load.labels == {sample.label_index}
+    counted = sum(requests_total(node, revision) or 0 for revision in (REVISION_B, REVISION_C))
+    assert counted > 0
+    assert requests_total(node, REVISION_B, "error") == requests_total(node, REVISION_C, "error") == 0
 
 
 async def test_a_request_that_runs_during_a_switch_ends_on_the_revision_that_it_began_on(
@@ -138,7 +160,9 @@ async def test_a_revision_that_does_not_load_changes_nothing(
 async def test_a_model_is_warmed_with_its_golden_input_since_zeros_may_be_no_valid_one(
     node: Node, tmp_path: Path
 ) -> None:
-    golden = write_golden(tmp_path / "golden.npz", {"input:x": np.array([5]), "output:y": np.float32([5])})
+    golden = write_golden(
+        tmp_path / "golden.npz", {"input:x": np.array([5]), "output:y": np.array([5], np.float32)}
+    )
     await node.server.activate(install(tmp_path, counting_model(), counting_io(), golden_path=golden))
     assert output_data(await node.infer(count_to(3))) == [3]
     golden.write_bytes(b"broken")
