@@ -1,0 +1,50 @@
+"""A node installs nothing of the operator, and the operator no model runtime."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+OPERATOR_ONLY = {"kopf", "kubernetes", "boto3"}
+AGENT_ONLY = {"onnxruntime", "numpy", "httptools"}
+ENTRIES = {"operator": "edgecanary.controller.process", "agent": "edgecanary.agent.process"}
+
+
+def extra(name: str) -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + project["optional-dependencies"][name]
+    return {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in lines}
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that importing the module loads, in a fresh interpreter."""
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_the_agents_extra_has_nothing_of_the_operator() -> None:
+    assert not extra("agent") & OPERATOR_ONLY
+
+
+def test_the_operators_extra_has_no_runtime() -> None:
+    assert not extra("operator") & AGENT_ONLY
+
+
+@pytest.mark.parametrize(("name", "foreign"), [("agent", OPERATOR_ONLY), ("operator", AGENT_ONLY)])
+def test_each_program_runs_without_the_others_packages(name: str, foreign: set[str]) -> None:
+    loaded = loaded_by(ENTRIES[name]) | loaded_by(f"edgecanary.cli.{name}")
+    assert not loaded & foreign
+
+
+def test_a_program_whose_extra_is_missing_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "kopf.py").write_text("raise ModuleNotFoundError(\"No module named 'kopf'\", name='kopf')\n")
+    command = [sys.executable, "-m", "edgecanary", "operator"]
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT / 'operator'}", "PATH": ""}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "kopf is not installed; install it with: pip install 'edgecanary[operator]'" in result.stderr
