@@ -32,7 +32,7 @@ def read(found: ObjectStore, uri: str, *, seconds: float = 20.0) -> bytes:
 
 def fetch(address: str) -> bytes:
     """As a node does: without keys."""
-    with urllib.request.urlopen(address, timeout=20) as found:  # noqa: S310
+    with urllib.request.urlopen(address, timeout=20) as found:
         content: bytes = found.read()
     return content
 
@@ -133,8 +133,8 @@ class TestAStoreInTrouble:
     def test_every_trouble_is_said_with_the_uri(self, behaviour: Behaviour, reason: str, words: str) -> None:
         with serving(behaviour) as server:
             keys = S3Credentials("key", "secret", endpoint_url=server.url)
+            seconds = 0.5 if "within 0.5 s" in words else 20.0
             with pytest.raises(Unavailable) as found:
-                seconds = 0.5 if "within 0.5 s" in words else 20.0
                 read(ObjectStore(keys), "s3://bucket/model.onnx", seconds=seconds)
         assert found.value.reason == reason, found.value
         assert str(found.value).startswith("s3://bucket/model.onnx: ")

@@ -48,8 +48,7 @@ class FileServer:
         self.behaviour = Behaviour()
         self.seen: list[Seen] = []
         self.ending = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
@@ -81,78 +80,88 @@ def file_server() -> Iterator[FileServer]:
         server.close()
 
 
-def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            wanted = self.headers.get("Range")
-            server.seen.append(Seen(self.path, wanted, self.headers.get("If-Range")))
-            rule = server.behaviour
-            if rule.status or path not in server.files:
-                self._refuse(rule)
-                return
-            data = server.files[path]
-            start = self._start(rule, wanted, len(data))
-            if start is None:
-                self._refuse(Behaviour(status=416))
-                return
-            self._head(rule, data, start)
-            self._body(rule, data[start:])
+    def __init__(self, owner: FileServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), _Handler)
 
-        def _start(self, rule: Behaviour, wanted: str | None, length: int) -> int | None:
-            condition = self.headers.get("If-Range")
-            changed = condition is not None and condition != rule.etag and not rule.ignore_if_range
-            if wanted is None or rule.ignore_range or changed:
-                return 0
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            return start if start < length else None
 
-        def _refuse(self, rule: Behaviour) -> None:
-            self.send_response(rule.status or 404)
-            if rule.location:
-                self.send_header("Location", rule.location)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+class _Handler(BaseHTTPRequestHandler):
+    @property
+    def owner(self) -> FileServer:
+        assert isinstance(self.server, _Server)
+        return self.server.owner
 
-        def _head(self, rule: Behaviour, data: bytes, start: int) -> None:
-            self.send_response(206 if start else 200)
-            if start:
-                found = rule.content_range or f"bytes {start}-{len(data) - 1}/{len(data)}"
-                self.send_header("Content-Range", found)
-            if rule.etag:
-                self.send_header("ETag", rule.etag)
-            for name, value in rule.headers.items():
-                self.send_header(name, value)
-            if rule.no_length:
-                self.send_header("Connection", "close")
-            else:
-                self.send_header("Content-Length", str(rule.content_length or len(data) - start))
-            self.end_headers()
+    protocol_version = "HTTP/1.1"
 
-        def _body(self, rule: Behaviour, body: bytes) -> None:
-            if rule.trickle_seconds:
-                for byte in body:
-                    if server.ending.wait(rule.trickle_seconds):
-                        break
-                    self.wfile.write(bytes([byte]))
-                return
-            limit = rule.cut_after if rule.cut_after is not None else rule.pause_after
-            self.wfile.write(body if limit is None else body[:limit])
-            self.wfile.flush()
-            if rule.pause_after is not None:
-                server.ending.wait()
-            if limit is not None or rule.no_length:
-                self.close_connection = True
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (ConnectionError, TimeoutError):
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        wanted = self.headers.get("Range")
+        self.owner.seen.append(Seen(self.path, wanted, self.headers.get("If-Range")))
+        rule = self.owner.behaviour
+        if rule.status or path not in self.owner.files:
+            self._refuse(rule)
             return
+        data = self.owner.files[path]
+        start = self._start(rule, wanted, len(data))
+        if start is None:
+            self._refuse(Behaviour(status=416))
+            return
+        self._head(rule, data, start)
+        self._body(rule, data[start:])
 
-    return Handler
+    def _start(self, rule: Behaviour, wanted: str | None, length: int) -> int | None:
+        condition = self.headers.get("If-Range")
+        changed = condition is not None and condition != rule.etag and not rule.ignore_if_range
+        if wanted is None or rule.ignore_range or changed:
+            return 0
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        return start if start < length else None
+
+    def _refuse(self, rule: Behaviour) -> None:
+        self.send_response(rule.status or 404)
+        if rule.location:
+            self.send_header("Location", rule.location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _head(self, rule: Behaviour, data: bytes, start: int) -> None:
+        self.send_response(206 if start else 200)
+        if start:
+            found = rule.content_range or f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self.send_header("Content-Range", found)
+        if rule.etag:
+            self.send_header("ETag", rule.etag)
+        for name, value in rule.headers.items():
+            self.send_header(name, value)
+        if rule.no_length:
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Content-Length", str(rule.content_length or len(data) - start))
+        self.end_headers()
+
+    def _body(self, rule: Behaviour, body: bytes) -> None:
+        if rule.trickle_seconds:
+            for byte in body:
+                if self.owner.ending.wait(rule.trickle_seconds):
+                    break
+                self.wfile.write(bytes([byte]))
+            return
+        limit = rule.cut_after if rule.cut_after is not None else rule.pause_after
+        self.wfile.write(body if limit is None else body[:limit])
+        self.wfile.flush()
+        if rule.pause_after is not None:
+            self.owner.ending.wait()
+        if limit is not None or rule.no_length:
+            self.close_connection = True
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        return

@@ -8,6 +8,19 @@ _STATUS = Path("/proc/self/status")
 _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
+_M_ARENA_MAX = -8
+
+
+def share_one_heap() -> None:
+    """Makes all threads share one heap, where the C library can (glibc).
+
+    Heaps of their own would keep what a model's thread freed: `trim_heap` cannot shorten those.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
 def trim_heap() -> None:
     """Gives freed heap pages back to the system, where the C library can (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

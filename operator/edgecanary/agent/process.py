@@ -39,14 +39,14 @@ _THREADS = 4
 class Agent:
     """One node's agent."""
 
-    def __init__(self, settings: AgentSettings, cluster: Cluster) -> None:
-        """Raises InvalidInput for settings that cannot be."""
+    def __init__(self, settings: AgentSettings, cluster: Cluster, store: Store | None = None) -> None:
+        """`store` is the one of the data directory unless given. Raises InvalidInput."""
         clock = SystemClock()
         capabilities = discover((Format(name) for name in supported_formats()), settings.accelerators)
         telemetry = Telemetry(agent_version=__version__)
         self._settings = settings
         self._cluster = cluster
-        self._store = Store(settings.data_dir)
+        self._store = store or Store(settings.data_dir)
         self._server = InferenceServer(telemetry, version=__version__, settings=settings.serving)
         self._metrics = MetricsServer(telemetry)
         installer = Installer(

@@ -234,8 +234,8 @@ class _Watcher:
                 accept=self._topic.accept("PartialObjectMetadataList"),
             )
         )
-        items = answer.get("items")
-        if not isinstance(items, list):
+        items = answer.get("items") or []  # an empty list of metadata comes as null
+        if not str(answer.get("kind")).endswith("List") or not isinstance(items, list):
             raise WrongAnswer("NotAList", f"{self._topic.path}: the answer is not a list")
         self._deliver(self._topic.listed([item for item in items if isinstance(item, dict)]))
         self._version = _version(answer)

@@ -204,7 +204,8 @@ def _error(call: Call, status: int, data: bytes) -> EdgecanaryError:
     where = f"{call.method} {call.path}: HTTP {status}"
     said = _said(data)
     if status == 404:
-        return NotFound("NotFound", f"{where}: {said}")
+        hint = "; does the cluster have this kind? Apply edgecanary's CRDs" if said.startswith("404 page") else ""
+        return NotFound("NotFound", f"{where}: {said.strip()}{hint}")
     if status == 410:
         return Expired()
     if status in (401, 403):

@@ -40,7 +40,7 @@ def test_the_content_is_durable_before_the_name_is(tmp_path: Path, monkeypatch: 
     real_fsync, real_replace = os.fsync, Path.replace
 
     def fsync(handle: int) -> None:
-        order.append("directory" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        order.append("directory" if Path(f"/proc/self/fd/{handle}").is_dir() else "file")
         real_fsync(handle)
 
     def replace(self: Path, target: Path) -> Path:
@@ -61,7 +61,7 @@ def test_a_link_moves_in_one_step_over_what_a_crash_left(tmp_path: Path) -> None
 
     files.point_link(link, "new")
 
-    assert os.readlink(link) == "new"
+    assert str(link.readlink()) == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["active"]
 
 

@@ -112,7 +112,9 @@ class Fleet(RuleBasedStateMachine):
         for node in self.stage.nodes.values():
             stratum = stratum_of(node.facts.labels, ["hardware"])
             sizes[stratum] = sizes.get(stratum, 0) + 1
-        begun = self.stage.rollout.spec.strategy.steps[: step.index + 1]  # a small percent may be less than `nodes`
+        begun = self.stage.rollout.spec.strategy.steps[
+            : step.index + 1
+        ]  # a small percent may be less than `nodes`
         shares = [quotas(sizes, Share(percent=spec.percent, nodes=spec.nodes)) for spec in begun]
         allowed = max(sum(share.values()) for share in shares)
         taken = [n for n in self.stage.nodes.values() if assign(release.spec, n.facts).role is Role.CANARY]

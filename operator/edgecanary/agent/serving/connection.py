@@ -211,11 +211,8 @@ class Connection(asyncio.Protocol):
         if len(self._exchanges) > 1 and self._transport is not None:
             self._transport.pause_reading()
         if self._task is None:
-            self._start_answering()
-
-    def _start_answering(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._answer_all())
-        self._task.add_done_callback(self._answered)
+            self._task = asyncio.get_running_loop().create_task(self._answer_all())
+            self._task.add_done_callback(self._task_done)
 
     def _refuse(self, fault: HttpFault) -> None:
         """Answers what is due, then this, then ends the connection."""
@@ -229,6 +226,7 @@ class Connection(asyncio.Protocol):
         self._enqueue(exchange)
 
     async def _answer_all(self) -> None:
+        """Answers what is queued. Ends without waiting for anything once the queue is empty."""
         while self._exchanges and self._transport is not None:
             exchange = self._exchanges[0]
             try:
@@ -244,7 +242,15 @@ class Connection(asyncio.Protocol):
             if not self._goes_on(exchange):
                 self._exchanges.clear()
                 self._close(linger=not exchange.complete)
-                break
+        self._task = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Waits for the next request."""
+        if self._transport is not None and not self._dropping:
+            self._transport.resume_reading()
+            seconds = self._limits.head_seconds if self._in_head else self._limits.idle_seconds
+            self._arm(seconds, self._give_up_waiting)
 
     async def _respond(self, exchange: Exchange) -> Response:
         head = exchange.head
@@ -272,23 +278,18 @@ class Connection(asyncio.Protocol):
     def _goes_on(self, exchange: Exchange) -> bool:
         return exchange.keep_alive and exchange.complete and not self._shared.stopping
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        """The queue is empty, or something broke."""
+    def _broken(self, defect: BaseException) -> None:
+        """The handler broke: says so in the log and to the client."""
+        log.error("a request broke the server", exc_info=defect)
         self._task = None
-        if task.cancelled():
-            return
-        defect = task.exception()
+        self._exchanges.clear()
+        self._write(Response(500, b'{"error":"the server failed, see its log"}'))
+        self._close(linger=True)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        defect = None if task.cancelled() else task.exception()
         if defect is not None:
-            log.error("a request broke the server", exc_info=defect)
-            self._exchanges.clear()
-            self._write(Response(500, b'{"error":"the server failed, see its log"}'))
-            self._close(linger=True)
-        elif self._exchanges and self._transport is not None:
-            self._start_answering()
-        elif self._transport is not None and not self._dropping:
-            self._transport.resume_reading()
-            seconds = self._limits.head_seconds if self._in_head else self._limits.idle_seconds
-            self._arm(seconds, self._give_up_waiting)
+            self._broken(defect)
 
     def _ask_for_body(self) -> None:
         if self._transport is not None:

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from edgecanary.agent import host
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
 from edgecanary.agent.serving.app import InferenceApp
 from edgecanary.agent.serving.listener import Listener
@@ -41,6 +42,7 @@ class InferenceServer:
 
     async def start(self, listen: str) -> None:
         """Listens on `host:port`. Raises InvalidInput for a bad address, Unavailable when it is taken."""
+        host.share_one_heap()
         await self._listener.start(listen, field="--listen")
 
     async def stop(self) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgecanary.agent.serving import codec
 from edgecanary.agent.serving.codec import to_binary
-from edgecanary.agent.tensors import NUMPY_TYPES
+from edgecanary.agent.tensors import NUMPY_TYPES, TensorType
 from edgecanary.api.artifacts import DataType
 from tests.unit.agent.modelmaking import (
     KEY,
@@ -119,6 +120,15 @@ async def test_json_and_binary_tensors_may_be_mixed_in_both_directions(node: Nod
     }
     assert (await node.infer(overruled)).headers["content-type"] == "application/json"
     assert head["model_version"] == REVISION_A
+
+
+def test_tensors_that_start_at_odd_bytes_are_moved_to_where_every_processor_reads_them() -> None:
+    tensors = (TensorType("x", "FP64", (-1, 4)),)
+    for padding in range(8):
+        header: Json = {"id": "i" * padding, "inputs": [binary_input("FP64", [1, 4], 32)]}
+        body, headers = request(header, bytes(32))
+        length = int(headers["Inference-Header-Content-Length"])
+        assert codec.decode(bytearray(body), length, tensors, tensors).feeds["x"].flags.aligned
 
 
 async def test_tensors_that_start_at_odd_bytes_are_read(node: Node, tmp_path: Path) -> None:

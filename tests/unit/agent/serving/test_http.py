@@ -115,6 +115,17 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             assert (await wire.answer())[2] == f"POST /echo {number}".encode()
 
 
+async def test_a_flood_of_pipelined_requests_waits_in_the_clients_own_memory() -> None:
+    async with serving() as served, served.wire() as wire:
+        await wire.send(post(b"", path="/gate"))
+        await served.echo.entered.wait()
+        wire.writer.write(GET * 150_000)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wire.writer.drain(), timeout=1)
+        (connection,) = served.listener._shared.connections
+        assert 1 < len(connection._exchanges) < 20_000
+
+
 async def test_a_request_may_arrive_byte_by_byte() -> None:
     async with serving() as served, served.wire() as wire:
         for byte in post(b"slow"):
@@ -263,6 +274,19 @@ async def test_room_comes_back_from_clients_that_left_and_requests_that_failed()
         async with served.wire() as wire:
             await wire.send(post(bytes(100), path="/unread"))
             assert (await wire.answer())[0] == 404
+            await wire.send(post(bytes(100)))
+            assert (await wire.answer())[0] == 200
+
+
+async def test_a_body_that_arrives_after_its_answer_takes_no_room() -> None:
+    async with serving(HttpLimits(max_body_bytes=100, max_buffered_bytes=100)) as served:
+        async with served.wire() as wire:
+            await wire.send(post(bytes(100), path="/large")[:-99])
+            await asyncio.sleep(0.2)
+            await wire.send(bytes(99))
+            await asyncio.sleep(0.2)
+            assert (await wire.answer())[0] == 200
+        async with served.wire() as wire:
             await wire.send(post(bytes(100)))
             assert (await wire.answer())[0] == 200
 

@@ -1,0 +1,224 @@
+"""The agent as a process, with a real API server, a real S3 server and real models."""
+
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from edgecanary.api.edgemodel import EdgeModelSpec
+from edgecanary.api.edgenode import EdgeNodeStatus, ModelState, NodeModelStatus
+from edgecanary.artifact.revision import revision_digest
+from edgelab.api import APPLY_PATCH, JsonObject
+from edgelab.controlplane import ControlPlane
+from edgelab.errors import ApiError
+from edgelab.fixtures import NewControlPlane
+from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
+from edgelab.nodes import create_node
+from edgelab.paths import ROOT
+from edgelab.ports import free_port
+from edgelab.processes import Process, Supervisor
+from edgelab.s3 import S3Server
+
+GROUP = "/apis/edgecanary.dev/v1alpha1"
+NAMESPACE = "plant"
+SYSTEM = "edgecanary-system"
+MODEL = "file-type"
+EVERYBODY = [{"stratum": [], "below": f"1{'0' * 16}"}]
+
+T = TypeVar("T")
+
+
+def until(find: Callable[[], T | None], what: str, *, seconds: float = 90.0) -> T:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := find()) is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@dataclass
+class Edge:
+    """One node with its agent, and the release that it follows."""
+
+    control_plane: ControlPlane
+    processes: Supervisor
+    s3: S3Server
+    bucket: str
+    data: Path
+    token: Path
+    listen: int
+    sequence: int = 0
+    agent: Process | None = None
+
+    def start(self) -> Process:
+        """Starts the agent, as often as a test likes."""
+        command = [sys.executable, "-m", "edgecanary", "agent", "--node", "n1", "--data-dir", str(self.data)]
+        command += ["--listen", f"127.0.0.1:{self.listen}", "--metrics-address", f"127.0.0.1:{free_port()}"]
+        command += ["--server", self.control_plane.url, "--ca-file", str(self.control_plane.ca_file)]
+        command += ["--token-file", str(self.token), "--system-namespace", SYSTEM]
+        self.agent = self.processes.start("agent", command, env={"PYTHONPATH": "operator"})
+        return self.agent
+
+    def statement(self, name: str) -> JsonObject:
+        """The revision of a model of the zoo, its files in the bucket behind presigned addresses."""
+        model = open_zoo()[name]
+        spec = edge_model_spec(model, f"s3://{self.bucket}", secret="bucket")
+        for key, path in bucket_files(model).items():
+            self.s3.put(self.bucket, key, path.read_bytes())
+        stated = {field: spec[field] for field in ("version", "variants", "io", "golden")}
+        stated["revision"] = revision_digest(EdgeModelSpec.model_validate(spec))
+        stated = json.loads(json.dumps(stated))
+        for file in [
+            *(file for variant in stated["variants"] for file in variant["files"]),
+            stated["golden"],
+        ]:
+            file["url"] = self.s3.presigned_url(self.bucket, file["uri"].removeprefix(f"s3://{self.bucket}/"))
+        return dict(stated)
+
+    def release(self, stable: JsonObject, canary: JsonObject | None = None) -> None:
+        self.sequence += 1
+        spec: JsonObject = {
+            "model": MODEL,
+            "sequence": self.sequence,
+            "stable": stable,
+            "health": {"soakSeconds": 1},
+        }
+        if canary:
+            spec["canary"] = {**canary, "attempt": 1, "cutoffs": EVERYBODY}
+        body = {
+            "apiVersion": "edgecanary.dev/v1alpha1",
+            "kind": "ModelRelease",
+            "metadata": {"name": MODEL},
+            "spec": spec,
+        }
+        path = f"{GROUP}/namespaces/{NAMESPACE}/modelreleases/{MODEL}?fieldManager=test&force=true"
+        self.control_plane.admin.patch(path, body, content_type=APPLY_PATCH)
+
+    def report(self) -> NodeModelStatus | None:
+        try:
+            found = self.control_plane.admin.get(f"{GROUP}/namespaces/{SYSTEM}/edgenodes/n1")
+        except (ApiError, OSError):
+            return None
+        models = EdgeNodeStatus.model_validate(found.get("status", {})).models
+        return models[0] if models else None
+
+    def becomes(self, stated: JsonObject, state: ModelState = ModelState.ACTIVE) -> NodeModelStatus:
+        """Waits until the node reports the revision active."""
+
+        def look() -> NodeModelStatus | None:
+            report = self.report()
+            return report if report and (report.active, report.state) == (stated["revision"], state) else None
+
+        return until(look, f"{stated['version']} {state}")
+
+    def answers_with(self) -> str | None:
+        """The revision that answers a request now."""
+        inputs = [{"name": "bytes", "datatype": "INT32", "shape": [1, 2048], "data": [0] * 2048}]
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.listen}/v2/models/{MODEL}/infer",
+            data=json.dumps({"inputs": inputs}).encode(),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return str(json.load(answer)["model_version"])
+        except OSError:
+            return None
+
+
+@pytest.fixture
+def edge(
+    new_control_plane: NewControlPlane, processes: Supervisor, s3: S3Server, bucket: str, tmp_path: Path
+) -> Iterator[Edge]:
+    control_plane = new_control_plane()
+    control_plane.create_namespace(NAMESPACE)
+    control_plane.kubectl("apply", "-f", str(ROOT / "config/rbac/agent.yaml"))
+    token = tmp_path / "token"
+    token.write_text(control_plane.service_account_token(SYSTEM, "edgecanary-agent"))
+    create_node(control_plane.admin, "n1", labels={"edge": "true"})
+    found = Edge(control_plane, processes, s3, bucket, tmp_path / "data", token, free_port())
+    yield found
+    if found.agent is not None:  # an API server that stops waits for those that watch it
+        found.agent.stop()
+
+
+def test_a_release_is_served_a_canary_takes_over_and_is_taken_back(edge: Edge) -> None:
+    fp32, int8 = edge.statement("fp32"), edge.statement("int8")
+    edge.start()
+    edge.release(fp32)
+    report = edge.becomes(fp32)
+    assert report.probe is not None
+    assert report.probe.load_milliseconds > 0
+    assert edge.answers_with() == fp32["revision"]
+
+    edge.release(fp32, canary=int8)
+    assert edge.becomes(int8).previous == fp32["revision"]
+    assert edge.answers_with() == int8["revision"]
+
+    edge.release(fp32)
+    edge.becomes(fp32)
+    assert edge.answers_with() == fp32["revision"]
+
+
+def test_a_model_that_fails_its_golden_cases_is_reverted_and_the_stable_one_goes_on_answering(
+    edge: Edge,
+) -> None:
+    fp32, bad = edge.statement("fp32"), edge.statement("wrong-output-name")
+    edge.start()
+    edge.release(fp32)
+    edge.becomes(fp32)
+    edge.release(fp32, canary=bad)
+    report = edge.becomes(fp32, ModelState.REVERTED)
+
+    assert (report.result, report.reason) == ("ProbeFailed", "IOMismatch")
+    assert report.rejected == (bad["revision"],)
+    assert edge.answers_with() == fp32["revision"]
+
+
+def test_an_agent_that_was_killed_serves_without_a_network_and_catches_up_later(edge: Edge) -> None:
+    fp32, int8 = edge.statement("fp32"), edge.statement("int8")
+    agent = edge.start()
+    edge.release(fp32)
+    edge.becomes(fp32)
+    edge.control_plane.stop_api_server(kill=True)
+    agent.kill()
+    assert edge.answers_with() is None
+
+    edge.start()
+    assert until(edge.answers_with, "an answer without a network") == fp32["revision"]
+    edge.control_plane.start()
+    edge.release(fp32, canary=int8)
+
+    edge.becomes(int8)
+    assert edge.answers_with() == int8["revision"]
+
+
+def test_an_agent_that_is_asked_to_stop_ends_well_and_its_successor_has_nothing_to_repair(edge: Edge) -> None:
+    fp32 = edge.statement("fp32")
+    agent = edge.start()
+    edge.release(fp32)
+    edge.becomes(fp32)
+    assert agent.stop() == 0
+
+    edge.start()
+    assert until(edge.answers_with, "an answer of the successor") == fp32["revision"]
+
+
+def test_a_second_agent_on_the_same_data_directory_ends_with_a_clear_error(edge: Edge) -> None:
+    first = edge.start()
+    until(lambda: (edge.data / "lock").exists() or None, "the first agent")
+    until(lambda: edge.report() is None or None, "the first agent")
+    command = [sys.executable, "-m", "edgecanary", "agent", "--node", "n1", "--data-dir", str(edge.data)]
+    command += ["--listen", f"127.0.0.1:{free_port()}", "--metrics-address", f"127.0.0.1:{free_port()}"]
+    command += ["--kubeconfig", str(edge.control_plane.kubeconfig())]
+    second = edge.processes.start("second", command, env={"PYTHONPATH": "operator"})
+
+    assert second.wait(timeout=60) == 1
+    assert "another agent uses this data directory" in second.log_tail()
+    assert first.running

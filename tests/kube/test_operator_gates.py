@@ -1,0 +1,165 @@
+"""The operator asks a real Prometheus, and does not take silence, nonsense or trouble for a pass."""
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from edgecanary.api.fields import JsonObject
+from edgecanary.clients.resources import EDGE_MODELS, ROLLOUTS
+from edgelab.modelzoo import ZooModel
+from edgelab.ports import free_port
+from edgelab.prometheus import Prometheus
+from edgelab.s3 import S3Server
+from tests.kube.operator_lab import Fleet, OperatorLab, model_is_verified, until
+from tests.kube.wrong_servers import Behaviour, answer, drip, endless, serving, silence
+
+
+def analysis(url: str, query: str, *, timeout: int = 5, **more: object) -> JsonObject:
+    metric = {"name": "gate", "query": query, "threshold": {"max": "10"}}
+    prometheus = {"url": url, "timeoutSeconds": timeout, **more}
+    return cast("JsonObject", {"prometheus": prometheus, "intervalSeconds": 1, "metrics": [metric]})
+
+
+def gate(lab: OperatorLab) -> JsonObject:
+    """What the status says of the gate; empty before it was measured."""
+    status = cast("JsonObject", lab.get(ROLLOUTS).get("status") or {})
+    found = cast("JsonObject", status.get("analysis") or {})
+    metrics = cast("list[JsonObject]", found.get("metrics") or [{}])
+    return metrics[0]
+
+
+@pytest.fixture
+def roll(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> Callable[[JsonObject], Fleet]:
+    """Starts a rollout with this analysis to one node, which takes the model at once."""
+
+    def start(checks: JsonObject) -> Fleet:
+        lab = stocked_lab
+        lab.add_nodes("a")
+        lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+        lab.start()
+        model_is_verified(lab)
+        step: JsonObject = {"name": "all", "percent": 100, "bakeSeconds": 0}
+        lab.create(ROLLOUTS, lab.rollout_spec(step, analysis=checks))
+        until("a canary", lambda: lab.find(ROLLOUTS) and lab.ready(ROLLOUTS)[1] == "NodesUpdating")
+        fleet = Fleet(lab, ("a",))
+        fleet.obey()
+        return fleet
+
+    return start
+
+
+def test_a_value_within_its_limits_promotes(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    roll(analysis(prometheus.url, "vector(3)"))
+    until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+    assert stocked_lab.metric('edgecanary_operator_prometheus_queries_total{outcome="ok"}') >= 1
+
+
+def test_a_value_beyond_its_limits_takes_the_revision_back_with_the_value_and_the_limit(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    roll(analysis(prometheus.url, "vector(11.5)"))
+    stocked_lab.until_ready(ROLLOUTS, "False", "RolledBack")
+    assert "gate: 11.5 is above the limit 10" in stocked_lab.message(ROLLOUTS)
+    assert stocked_lab.release().spec.canary is None
+
+
+def test_a_query_that_does_not_parse_is_the_gates_error_in_prometheuss_words(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    roll(analysis(prometheus.url, "sum(up"))
+    until("the gate's error", lambda: gate(stocked_lab).get("reason") == "QueryInvalid")
+    assert "unclosed left parenthesis" in str(gate(stocked_lab)["message"])
+    assert gate(stocked_lab)["verdict"] == "Inconclusive"
+    assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+    assert "unclosed left parenthesis" in stocked_lab.message(ROLLOUTS)
+
+
+def test_no_data_is_no_pass(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    roll(analysis(prometheus.url, "no_such_metric"))
+    until("two looks", lambda: cast("int", gate(stocked_lab).get("noData") or 0) >= 2)
+    assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+
+
+def test_a_prometheus_that_is_away_promotes_nothing_and_takes_nothing_back_until_it_is_here(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    prometheus.stop()
+    roll(analysis(prometheus.url, "vector(3)"))
+    until("looks in vain", lambda: cast("int", gate(stocked_lab).get("errors") or 0) >= 2)
+    assert gate(stocked_lab)["reason"] == "PrometheusUnavailable"
+    assert f"Prometheus {prometheus.url} does not answer" in stocked_lab.message(ROLLOUTS)
+    assert stocked_lab.release().spec.canary is not None
+    prometheus.start()
+    until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+
+
+def test_an_abort_is_heard_while_prometheus_hangs(
+    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+) -> None:
+    prometheus.process.pause()
+    roll(analysis(prometheus.url, "vector(3)", timeout=2))
+    stocked_lab.annotate("abort", "now")
+    stocked_lab.until_ready(ROLLOUTS, "False", "RolledBack")
+    prometheus.process.resume()
+    assert stocked_lab.release().spec.canary is None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (answer("500 Oops", b"boom"), "PrometheusUnavailable"),
+        (answer("200 OK", b"<html>"), "PrometheusGarbage"),
+        (answer("302 Found", b"", "Location: http://127.0.0.1:1/"), "PrometheusRefused"),
+        (answer("401 Unauthorized", b""), "PrometheusRefused"),
+        (endless, "PrometheusGarbage"),
+        (silence, "PrometheusUnavailable"),
+        (drip(b"HTTP/1.1 200 OK\r\n\r\n", every=0.01), "PrometheusUnavailable"),
+    ],
+)
+def test_a_server_that_answers_wrongly_decides_nothing(
+    stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet], behaviour: Behaviour, reason: str
+) -> None:
+    with serving(behaviour) as server:
+        roll(analysis(server.url, "up", timeout=1))
+        until(reason, lambda: gate(stocked_lab).get("reason") == reason)
+        assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+        assert stocked_lab.release().spec.canary is not None
+
+
+THREE = answer(
+    "200 OK", b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"3"]}]}}'
+)
+
+
+class TestCredentials:
+    def test_a_token_from_a_secret_is_sent(
+        self, stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
+    ) -> None:
+        stocked_lab.secret({"token": "let-me-in"}, "prometheus-access")
+        with serving(THREE) as server:
+            roll(analysis(server.url, "up", secretRef={"name": "prometheus-access"}))
+            until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+        assert b"Authorization: Bearer let-me-in\r\n" in server.requests[0]
+
+    def test_a_secret_that_does_not_exist_is_named_and_used_when_it_comes(
+        self, stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
+    ) -> None:
+        with serving(THREE) as server:
+            roll(analysis(server.url, "up", secretRef={"name": "prometheus-access"}))
+            until("a refusal", lambda: gate(stocked_lab).get("reason") == "PrometheusRefused")
+            assert "there is no Secret prometheus-access" in str(gate(stocked_lab)["message"])
+            assert server.requests == [], "nothing is asked without the credentials that are wanted"
+            stocked_lab.secret({"token": "let-me-in"}, "prometheus-access")
+            until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+
+
+def test_nobody_listens_at_the_address(stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]) -> None:
+    roll(analysis(f"http://127.0.0.1:{free_port()}", "up"))
+    until("unavailable", lambda: gate(stocked_lab).get("reason") == "PrometheusUnavailable")

@@ -1,0 +1,309 @@
+"""The operator survives what happens to clusters: restarts, kills, hangs, expired watches, strangers' writes."""
+
+import json
+import re
+import signal
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from edgecanary.api.fields import JsonObject
+from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, MODEL_RELEASES, NODES, ROLLOUTS
+from edgelab import nodes
+from edgelab.fixtures import NewControlPlane
+from edgelab.modelzoo import ZooModel
+from edgelab.paths import ROOT
+from edgelab.processes import Supervisor
+from edgelab.s3 import S3Server
+from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles, until
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def own_lab(new_control_plane: NewControlPlane, processes: Supervisor, s3: S3Server) -> OperatorLab:
+    """A lab on a control plane of its own, which may be broken."""
+    control_plane = new_control_plane()
+    apply_roles(control_plane)
+    control_plane.create_namespace("plant")
+    lab = OperatorLab(control_plane, processes, "plant")
+    lab.secret(s3.environment)
+    return lab
+
+
+def begin(lab: OperatorLab, s3: S3Server, bucket: str, model: ZooModel) -> Fleet:
+    """A model whose first step waits for its node."""
+    lab.add_nodes(*NAMES)
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, model))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    lab.start()
+    lab.until_ready(ROLLOUTS, "Unknown", "NodesUpdating")
+    return Fleet(lab, NAMES)
+
+
+def offline(lab: OperatorLab) -> object:
+    status = cast("JsonObject", lab.get(ROLLOUTS)["status"])
+    return cast("JsonObject", status["nodes"])["offline"]
+
+
+def test_an_api_server_that_restarts_is_found_again_by_watches_and_writes(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab, fleet = own_lab, begin(own_lab, s3, bucket, tiny)
+    for kill in (False, True):
+        lab.control_plane.stop_api_server(kill=kill)
+        lab.control_plane.start()
+    nodes.set_ready(lab.api, lab.node("a"), "Unknown")
+    until("the watch tells of the node", lambda: offline(lab) == 1)
+    nodes.set_ready(lab.api, lab.node("a"), "True")
+    fleet.obey_until("Promoted")
+    assert lab.process.running
+
+
+def test_an_api_server_that_is_away_when_the_operator_starts_is_waited_for(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab = own_lab
+    lab.add_nodes("a")
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    config = lab.control_plane.kubeconfig()
+    assert config.exists()
+    lab.control_plane.stop_api_server()
+    lab.start(ready=False)
+    until(
+        "it lives and is not ready", lambda: (lab.probe("/healthz")[0], lab.probe("/readyz")[0]) == (200, 503)
+    )
+    lab.control_plane.start()
+    Fleet(lab, ("a",)).obey_until("Promoted")
+
+
+def test_a_frozen_api_server_is_waited_for(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab, fleet = own_lab, begin(own_lab, s3, bucket, tiny)
+    lab.control_plane.api_server.pause()
+    time.sleep(3)
+    assert lab.probe("/healthz") == (200, "ok\n"), "what is outside does not make it ill"
+    lab.control_plane.api_server.resume()
+    fleet.obey_until("Promoted")
+
+
+def test_a_watch_that_expired_while_the_server_was_away_begins_anew(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    """The history is compacted while the API server is down: old resource versions are gone (410)."""
+    lab, fleet = own_lab, begin(own_lab, s3, bucket, tiny)
+    for number in range(20):
+        nodes.set_labels(lab.api, lab.node("a"), {"edgecanary.test/round": str(number)})
+    nodes.create_node(lab.api, "ghost", labels={"lab": lab.label})
+    until("the ghost is seen", lambda: targeted(lab) == 4)
+    lab.process.pause()
+    nodes.delete_node(lab.api, "ghost")
+    lab.control_plane.stop_api_server()
+    lab.control_plane.start()
+    for number in range(20):
+        nodes.set_labels(lab.api, lab.node("a"), {"edgecanary.test/round": f"x{number}"})
+    lab.process.resume()
+    until("the ghost is gone", lambda: targeted(lab) == 3)
+    fleet.obey_until("Promoted")
+
+
+def targeted(lab: OperatorLab) -> object:
+    status = cast("JsonObject", lab.get(ROLLOUTS)["status"])
+    return cast("JsonObject", status["nodes"])["targeted"]
+
+
+def test_kinds_that_are_not_installed_yet_are_asked_for_and_waited_for(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab = own_lab
+    lab.control_plane.kubectl("delete", "-f", str(ROOT / "crds"))
+    lab.start(ready=False)
+    until("advice in the log", lambda: "kubectl apply --server-side -f crds/" in lab.log())
+    lab.control_plane.apply_crds(ROOT / "crds")
+    lab.add_nodes("a")
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    Fleet(lab, ("a",)).obey_until("Promoted")
+
+
+def test_kinds_that_are_removed_and_installed_again_are_watched_again(
+    own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab = own_lab
+    begin(lab, s3, bucket, tiny)
+    lab.control_plane.kubectl("delete", "-f", str(ROOT / "crds"))
+    lab.control_plane.apply_crds(ROOT / "crds")
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    Fleet(lab, NAMES).obey_until("Promoted")
+
+
+def test_an_operator_that_is_killed_again_and_again_ends_where_one_that_lives_does(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab, fleet = stocked_lab, begin(stocked_lab, s3, bucket, tiny)
+    for delay in (0.0, 0.05, 0.15, 0.3, 0.6, 1.0):
+        fleet.obey()
+        time.sleep(delay)
+        lab.process.kill()
+        lab.start()
+    fleet.obey_until("Promoted")
+    for reason in ("RolloutStarted", "Promoted"):
+        assert [event["count"] for event in lab.events(reason)] == [1], reason
+    assert lab.release().spec.sequence == 3, "first step, second step, promotion"
+
+
+def test_strangers_writes_between_two_of_ours_lose_nothing(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab, fleet = stocked_lab, begin(stocked_lab, s3, bucket, tiny)
+    for number in range(40):
+        lab.annotate(f"note-{number % 5}", str(number))
+        fleet.obey()
+    fleet.obey_until("Promoted")
+    annotations = cast("JsonObject", lab.get(ROLLOUTS)["metadata"])["annotations"]
+    assert {f"edgecanary.dev/note-{n}": str(35 + n) for n in range(5)} == annotations
+
+
+def test_an_operator_that_slept_through_everything_wakes_up_to_the_truth(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab, fleet = stocked_lab, begin(stocked_lab, s3, bucket, tiny)
+    lab.process.pause()
+    fleet.obey()
+    lab.annotate("abort", "while-it-slept")
+    nodes.delete_node(lab.api, lab.node("b"))
+    lab.process.resume()
+    lab.until_ready(ROLLOUTS, "False", "RolledBack")
+    until("the node is gone", lambda: targeted(lab) == 2)
+
+
+def test_ghosts_are_removed_by_the_lists(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    """With lists every second, what the watch delivers and what the lists show must agree all the time."""
+    lab = stocked_lab
+    lab.add_nodes("a")
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    lab.start("--resync-seconds", "1")
+    lab.until_ready(ROLLOUTS, "Unknown", "NodesUpdating")
+    for _ in range(10):
+        lab.add_nodes("b")
+        until("two nodes", lambda: targeted(lab) == 2)
+        nodes.delete_node(lab.api, lab.node("b"))
+        until("one node", lambda: targeted(lab) == 1)
+    assert lab.probe("/healthz")[0] == 200
+    lists = lab.metric('edgecanary_operator_api_calls_total{outcome="ok",resource="nodes",verb="list"}')
+    assert lists >= 3
+
+
+def test_what_the_operator_may_not_do_is_said_with_the_rule_to_grant_and_done_when_it_is_granted(
+    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    lab = stocked_lab
+    user = f"poor-operator-{lab.namespace}"
+    grant(
+        lab, user, [rule for rule in rules(lab) if "modelreleases" not in rule["resources"]] + [READ_RELEASES]
+    )
+    lab.add_nodes("a")
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    lab.start(user=user)
+    wanted = 'grant a role with apiGroups: ["edgecanary.dev"], resources: ["modelreleases"], verbs: ["patch"]'
+    until("the rule in the log", lambda: wanted in lab.log())
+    assert lab.find(MODEL_RELEASES) is None
+    grant(lab, user, rules(lab))
+    Fleet(lab, ("a",)).obey_until("Promoted")
+    lab.control_plane.kubectl("delete", "clusterrole,clusterrolebinding", user)
+
+
+READ_RELEASES = {
+    "apiGroups": ["edgecanary.dev"],
+    "resources": ["modelreleases"],
+    "verbs": ["get", "list", "watch"],
+}
+
+
+def rules(lab: OperatorLab) -> list[dict[str, list[str]]]:
+    role = lab.api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/edgecanary-operator")
+    return cast("list[dict[str, list[str]]]", role["rules"])
+
+
+def grant(lab: OperatorLab, user: str, granted: list[dict[str, list[str]]]) -> None:
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    role = {"metadata": {"name": user}, "rules": granted}
+    if user in lab.control_plane.kubectl("get", "clusterroles", "-o", "name"):
+        lab.api.patch(f"{group}/clusterroles/{user}", role)
+        return
+    lab.api.create(f"{group}/clusterroles", role)
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}
+    lab.api.create(
+        f"{group}/clusterrolebindings",
+        {"metadata": {"name": user}, "roleRef": reference, "subjects": [subject]},
+    )
+
+
+class TestTheProcess:
+    def test_it_ends_with_zero_when_it_is_asked_to(self, lab: OperatorLab) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            operator = lab.start()
+            operator.signal(number)
+            assert operator.wait(timeout=30) == 0
+
+    def test_it_can_be_stopped_before_it_is_ready(self, own_lab: OperatorLab) -> None:
+        own_lab.control_plane.kubeconfig()
+        own_lab.control_plane.stop_api_server()
+        operator = own_lab.start(ready=False)
+        until("it answers", lambda: own_lab.probe("/healthz")[0] == 200)
+        operator.signal(signal.SIGTERM)
+        assert operator.wait(timeout=30) == 0
+
+    def test_it_makes_the_system_namespace_when_there_is_none(self, own_lab: OperatorLab) -> None:
+        lab = own_lab
+        lab.start("--system-namespace", "brand-new")
+        until("the namespace", lambda: "brand-new" in lab.control_plane.kubectl("get", "namespaces"))
+        assert "namespace brand-new, where nodes report, did not exist and was created" in lab.log()
+
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (("--url-ttl-seconds", "10"), "--url-ttl-seconds: must be 60 to 604800"),
+            (("--metrics-address", "8080"), "--metrics-address: must be an address such as :8080"),
+            (("--log-format", "xml"), "--log-format: must be one of text, json, got 'xml'"),
+            (("--resync-seconds", "0"), "argument --resync-seconds: must be a number of seconds above 0"),
+            (("--kubeconfig", "/nowhere"), "kubeconfig: /nowhere cannot be used"),
+        ],
+    )
+    def test_a_wrong_flag_is_named_at_once(self, lab: OperatorLab, flags: tuple[str, ...], says: str) -> None:
+        operator = lab.start(*flags, ready=False)
+        assert operator.wait(timeout=30) in (1, 2)
+        assert says in lab.log()
+
+    def test_its_log_can_be_json(self, lab: OperatorLab) -> None:
+        lab.start("--log-format", "json")
+        lines = [json.loads(line) for line in lab.log().splitlines() if line.startswith("{")]
+        (ready,) = [line for line in lines if line["message"].startswith("ready: ")]
+        assert ready.keys() == {"time", "level", "logger", "message"}
+
+    def test_it_stays_within_its_memory(
+        self, stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    ) -> None:
+        lab = stocked_lab
+        begin(lab, s3, bucket, tiny).obey_until("Promoted")
+        text = Path(f"/proc/{lab.process.pid}/status").read_text()
+        resident = int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) // 1024
+        assert resident < 150, f"{resident} MB"
+
+    def test_nodes_and_agents_without_a_rollout_cost_nothing(self, lab: OperatorLab) -> None:
+        lab.start()
+        lab.add_nodes(*NAMES)
+        Fleet(lab, NAMES).write("a", [])
+        until("the agent is known", lambda: lab.find(EDGE_NODES, lab.node("a")))
+        assert lab.api.get(NODES.path(name=lab.node("a")))["metadata"]["labels"]["lab"] == lab.label
+        assert lab.metric('edgecanary_operator_reconcile_seconds_count{outcome="ok",queue="rollout"}') == 0
