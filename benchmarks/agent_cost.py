@@ -12,7 +12,8 @@ from edgelab.processes import Supervisor
 
 REQUESTS = 100
 IDLE_SECONDS = 30.0
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 8.0
+"""The agent gives memory back once requests have paused for five seconds."""
 
 _MAIN = "import sys; from edgecanary.cli.main import main; sys.exit(main())"
 _PLACE = "'edgecanary.dev', 'v1alpha1', 'modelreleases'"

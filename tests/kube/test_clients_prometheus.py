@@ -181,7 +181,7 @@ class TestWrongAnswers:
             begin = time.monotonic()
             failure(server.url, seconds=0.3)
             elapsed = time.monotonic() - begin
-        assert elapsed < 30, "the server would go on for ever"
+        assert elapsed < 30, "the server would go on for a minute"
 
     def test_a_redirect_is_not_followed_and_the_final_address_is_asked_for(self) -> None:
         with serving(ok("vector", [])) as elsewhere:

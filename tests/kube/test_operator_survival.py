@@ -4,6 +4,8 @@ import json
 import re
 import signal
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +14,7 @@ import pytest
 from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, MODEL_RELEASES, NODES, ROLLOUTS
 from edgelab import nodes
-from edgelab.fixtures import NewControlPlane
+from edgelab.controlplane import ControlPlane
 from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
@@ -22,15 +24,30 @@ from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles, until
 NAMES = ("a", "b", "c")
 
 
+@pytest.fixture(scope="module")
+def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that these tests may break."""
+    folder = tmp_path_factory.mktemp("breakable")
+    with Supervisor(folder / "logs") as supervisor:
+        control_plane = ControlPlane(supervisor, folder / "data")
+        control_plane.start()
+        control_plane.apply_crds(ROOT / "crds")
+        apply_roles(control_plane)
+        yield control_plane
+
+
 @pytest.fixture
-def own_lab(new_control_plane: NewControlPlane, processes: Supervisor, s3: S3Server) -> OperatorLab:
-    """A lab on a control plane of its own, which may be broken."""
-    control_plane = new_control_plane()
-    apply_roles(control_plane)
-    control_plane.create_namespace("plant")
-    lab = OperatorLab(control_plane, processes, "plant")
+def own_lab(breakable: ControlPlane, processes: Supervisor, s3: S3Server) -> Iterator[OperatorLab]:
+    """A lab on the control plane that may be broken."""
+    breakable.start()
+    namespace = f"survival-{uuid.uuid4().hex[:12]}"
+    breakable.create_namespace(namespace)
+    lab = OperatorLab(breakable, processes, namespace)
     lab.secret(s3.environment)
-    return lab
+    yield lab
+    breakable.start()
+    lab.process.stop()
+    lab.remove_nodes()
 
 
 def begin(lab: OperatorLab, s3: S3Server, bucket: str, model: ZooModel) -> Fleet:
@@ -69,9 +86,7 @@ def test_an_api_server_that_is_away_when_the_operator_starts_is_waited_for(
     lab.add_nodes("a")
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    config = lab.control_plane.kubeconfig()
-    assert config.exists()
-    lab.control_plane.stop_api_server()
+    lab.control_plane.stop_api_server(kill=True)
     lab.start(ready=False)
     until(
         "it lives and is not ready", lambda: (lab.probe("/healthz")[0], lab.probe("/readyz")[0]) == (200, 503)
@@ -94,21 +109,27 @@ def test_a_frozen_api_server_is_waited_for(
 def test_a_watch_that_expired_while_the_server_was_away_begins_anew(
     own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    """The history is compacted while the API server is down: old resource versions are gone (410)."""
+    """While the operator sleeps its connection breaks, and a later server knows nothing that old any more (410).
+
+    What was deleted in between is told by nobody.
+    """
     lab, fleet = own_lab, begin(own_lab, s3, bucket, tiny)
-    for number in range(20):
-        nodes.set_labels(lab.api, lab.node("a"), {"edgecanary.test/round": str(number)})
     nodes.create_node(lab.api, "ghost", labels={"lab": lab.label})
     until("the ghost is seen", lambda: targeted(lab) == 4)
     lab.process.pause()
+    restart_api_server(lab)
     nodes.delete_node(lab.api, "ghost")
-    lab.control_plane.stop_api_server()
-    lab.control_plane.start()
     for number in range(20):
-        nodes.set_labels(lab.api, lab.node("a"), {"edgecanary.test/round": f"x{number}"})
+        nodes.set_labels(lab.api, lab.node("a"), {"edgecanary.test/round": str(number)})
+    restart_api_server(lab)
     lab.process.resume()
     until("the ghost is gone", lambda: targeted(lab) == 3)
     fleet.obey_until("Promoted")
+
+
+def restart_api_server(lab: OperatorLab) -> None:
+    lab.control_plane.stop_api_server(kill=True)
+    lab.control_plane.start()
 
 
 def targeted(lab: OperatorLab) -> object:
@@ -257,8 +278,7 @@ class TestTheProcess:
             assert operator.wait(timeout=30) == 0
 
     def test_it_can_be_stopped_before_it_is_ready(self, own_lab: OperatorLab) -> None:
-        own_lab.control_plane.kubeconfig()
-        own_lab.control_plane.stop_api_server()
+        own_lab.control_plane.stop_api_server(kill=True)
         operator = own_lab.start(ready=False)
         until("it answers", lambda: own_lab.probe("/healthz")[0] == 200)
         operator.signal(signal.SIGTERM)
@@ -266,9 +286,13 @@ class TestTheProcess:
 
     def test_it_makes_the_system_namespace_when_there_is_none(self, own_lab: OperatorLab) -> None:
         lab = own_lab
-        lab.start("--system-namespace", "brand-new")
-        until("the namespace", lambda: "brand-new" in lab.control_plane.kubectl("get", "namespaces"))
-        assert "namespace brand-new, where nodes report, did not exist and was created" in lab.log()
+        lab.start("--system-namespace", f"{lab.namespace}-new")
+        until(
+            "the namespace", lambda: f"{lab.namespace}-new" in lab.control_plane.kubectl("get", "namespaces")
+        )
+        assert (
+            f"namespace {lab.namespace}-new, where nodes report, did not exist and was created" in lab.log()
+        )
 
     @pytest.mark.parametrize(
         ("flags", "says"),

@@ -90,13 +90,14 @@ def hang_up(channel: socket.socket, _: bytes) -> None:
 
 
 def drip(head: bytes, *, every: float = 0.05) -> Behaviour:
-    """Sends the bytes one by one, then blanks for ever."""
+    """Sends the bytes one by one, then blanks for a minute."""
 
     def behave(channel: socket.socket, _: bytes) -> None:
         for byte in head:
             channel.sendall(bytes([byte]))
             time.sleep(every)
-        while True:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             channel.sendall(b" ")
             time.sleep(every)
 

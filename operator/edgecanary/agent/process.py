@@ -1,13 +1,13 @@
 """The agent's process: puts the parts together, starts them, stops them in order."""
 
 import asyncio
-import ctypes
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from edgecanary import __version__
+from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
 from edgecanary.agent.installer import Installer
@@ -29,7 +29,6 @@ from edgecanary.clients.nodeapi import NodeApi
 
 log = logging.getLogger(__name__)
 
-_M_ARENA_MAX = -8
 """Number of the option in glibc's malloc.h."""
 
 _THREADS = 4
@@ -108,15 +107,8 @@ async def serve(settings: AgentSettings) -> None:
     await Agent(settings, cluster).run(stopping)
 
 
-def _use_one_heap() -> None:
-    """Keeps glibc from giving each thread a heap of its own, which costs some megabytes for good."""
-    limit = getattr(ctypes.CDLL(None), "mallopt", None)
-    if limit is not None:
-        limit(_M_ARENA_MAX, 1)
-
-
 def run(settings: AgentSettings) -> int:
     """Runs the agent; returns the process's exit code."""
-    _use_one_heap()
+    host.share_one_heap()
     asyncio.run(serve(settings))
     return 0

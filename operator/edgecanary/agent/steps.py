@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from edgecanary.agent.health import SoakOutcome, soak_verdict
-from edgecanary.agent.host import trim_heap
+from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.orders import active, reverted
@@ -106,7 +106,7 @@ class Steps:
         """Removes what neither the active, the previous nor the wanted revision needs."""
         keep_incoming = record.target is not None
         await asyncio.to_thread(self._home.collect_garbage, record.needed, keep_incoming=keep_incoming)
-        await asyncio.to_thread(trim_heap)
+        await asyncio.to_thread(rest)
 
     async def _accept(self, record: Record, target: Target) -> Step:
         rejected = tuple(entry for entry in record.rejected if entry.revision != target.revision)

@@ -90,13 +90,16 @@ class Store:
         """The model's record.
 
         A record that cannot be read is put aside and rebuilt from the files, so that a model that served
-        goes on serving. Raises StoreFailure for a record of another format version.
+        goes on serving. Raises StoreFailure for a record of another format version, and for one that the disk
+        does not give out.
         """
         path = self.files_of(key).root / _RECORD
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             return new_record(key)
+        except OSError as error:
+            raise StoreFailure("RecordUnreadable", f"{path}: cannot be read: {error}") from error
         try:
             return Record.model_validate_json(data)
         except ValidationError as error:
@@ -207,7 +210,6 @@ class ModelFiles:
             files.sync_directory(Path(folder))
         draft.rename(home)
         files.sync_directory(self.store)
-        self.clear_incoming()
 
     def unstage(self, statement: RevisionStatement) -> None:
         """Puts the files of a half-made revision back among the incoming ones."""

@@ -74,26 +74,16 @@ class Supervisor:
                 self._labels = labels
             case ReleasesListed():
                 self._list(event)
-            case ReleaseChanged(release=release):
-                self._change(release)
-            case ReleaseGone(namespace=namespace, name=name):
-                if self._releases is not None:
-                    self._releases.pop((namespace, name), None)
+            case ReleaseChanged(release=release) if self._releases is not None:
+                self._releases[_place(release)] = release
+            case ReleaseGone(namespace=namespace, name=name) if self._releases is not None:
+                self._releases.pop((namespace, name), None)
         self._give_orders()
 
     def _list(self, event: ReleasesListed) -> None:
         known = self._releases or {}
         self._releases = {place: known[place] for place in event.unreadable if place in known}
-        for release in event.releases:
-            older = known.get(_place(release))
-            self._releases[_place(release)] = older if older and _is_newer(older, release) else release
-
-    def _change(self, release: ModelRelease) -> None:
-        if self._releases is None:
-            return
-        older = self._releases.get(_place(release))
-        if older is None or not _is_newer(older, release):
-            self._releases[_place(release)] = release
+        self._releases |= {_place(release): release for release in event.releases}
 
     def _give_orders(self) -> None:
         if self._releases is None or self._labels is None:
@@ -155,8 +145,3 @@ def _has_nothing(record: Record) -> bool:
 
 def _place(release: ModelRelease) -> _Place:
     return release.metadata.namespace, release.metadata.name
-
-
-def _is_newer(older: ModelRelease, release: ModelRelease) -> bool:
-    """Whether what is known is of a higher sequence than what comes now, from a server that lags behind."""
-    return older.metadata.uid == release.metadata.uid and older.spec.sequence > release.spec.sequence

@@ -79,7 +79,9 @@ class VariantStatus(ApiModel):
         description="The largest p95 latency of the golden runs that a node's probe measured, rounded up.",
     )
     peak_memory_bytes: int | None = Field(
-        default=None, ge=0, description="The largest peak memory of a node's probe process, in bytes."
+        default=None,
+        ge=0,
+        description="The most memory that the model added to a node's probe process, in bytes.",
     )
 
 

@@ -74,7 +74,9 @@ class ProbeMeasurement(ApiModel):
     latency_p95_milliseconds: int = Field(
         ge=0, alias="latencyP95Milliseconds", description="p95 latency of the golden runs, rounded up."
     )
-    peak_memory_bytes: int = Field(ge=0, description="Peak resident memory of the probe process, in bytes.")
+    peak_memory_bytes: int = Field(
+        ge=0, description="Memory that loading and running the model added to the probe process, in bytes."
+    )
 
 
 class NodeModelStatus(ApiModel):

@@ -189,7 +189,9 @@ class ApiHttp:
 
     def _new_pool(self) -> urllib3.PoolManager:
         if not self.server.startswith("https"):
-            return urllib3.PoolManager(num_pools=2, maxsize=_CONNECTIONS, retries=False, socket_options=_SOCKET_OPTIONS)
+            return urllib3.PoolManager(
+                num_pools=2, maxsize=_CONNECTIONS, retries=False, socket_options=_SOCKET_OPTIONS
+            )
         return urllib3.PoolManager(
             num_pools=2,
             maxsize=_CONNECTIONS,
@@ -204,7 +206,11 @@ def _error(call: Call, status: int, data: bytes) -> EdgecanaryError:
     where = f"{call.method} {call.path}: HTTP {status}"
     said = _said(data)
     if status == 404:
-        hint = "; does the cluster have this kind? Apply edgecanary's CRDs" if said.startswith("404 page") else ""
+        hint = (
+            "; does the cluster have this kind? Apply edgecanary's CRDs"
+            if said.startswith("404 page")
+            else ""
+        )
         return NotFound("NotFound", f"{where}: {said.strip()}{hint}")
     if status == 410:
         return Expired()

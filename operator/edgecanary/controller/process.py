@@ -101,7 +101,7 @@ class _Operator:
         observer = self._metrics
         rollouts, models = RolloutReconciler(tools, signing), ModelReconciler(tools, self._random)
         self._rollouts = WorkQueue(
-            "rollout", rollouts.reconcile, workers=_ROLLOUT_WORKERS, pace=Pace(), observer=observer
+            "rollout", rollouts.reconcile, workers=_ROLLOUT_WORKERS, pace=Pace(cap=15.0), observer=observer
         )
         self._models = WorkQueue(
             "model", models.reconcile, workers=_MODEL_WORKERS, pace=Pace(interval=1.0), observer=observer

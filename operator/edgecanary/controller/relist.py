@@ -49,6 +49,7 @@ class Relister:
         self._reactions = reactions
         self._seconds = seconds
         self._random = random
+        self._listed: set[Resource] = set()
 
     def relist(self, resource: Resource) -> float:
         """Lists one kind; the seconds until the next list.
@@ -66,6 +67,8 @@ class Relister:
         if overdue > _STUCK_SECONDS:
             log.error("the watch of %s has been behind for %.0f s; it begins anew", resource, overdue)
             self._reactions.restart_watches()
-        if part.owes:
+        # The first list comes before the watch, which then owes everything and means nothing.
+        if part.owes and resource in self._listed:
             return _DOUBT_SECONDS
+        self._listed.add(resource)
         return self._seconds * self._random.uniform(0.9, 1.1)

@@ -44,19 +44,17 @@ def assign(release: ModelReleaseSpec, node: NodeFacts) -> Assignment:
         return Assignment(Role.NOT_TARGETED, message="the nodeSelector does not match the labels")
     if takes_canary(release, node):
         canary = release.canary
-        variant = fitting_variant(canary.variants, node) if canary else None
+        variant = fitting_variant(canary.variants, node, serve=canary.serve) if canary else None
         if canary and variant:
             return Assignment(Role.CANARY, canary, variant)
     if release.stable is None or is_rejected(release, release.stable.revision):
         return Assignment(Role.NONE, message="the release names no revision for this node")
-    variant = fitting_variant(release.stable.variants, node)
+    stable = release.stable
+    variant = fitting_variant(stable.variants, node, serve=stable.serve)
     if variant is None:
-        return Assignment(
-            Role.INCOMPATIBLE,
-            release.stable,
-            message=f"no variant of {release.stable.version} fits: {misfits(release.stable.variants, node)}",
-        )
-    return Assignment(Role.STABLE, release.stable, variant)
+        why = misfits(stable.variants, node, serve=stable.serve)
+        return Assignment(Role.INCOMPATIBLE, stable, message=f"no variant of {stable.version} fits: {why}")
+    return Assignment(Role.STABLE, stable, variant)
 
 
 def is_rejected(release: ModelReleaseSpec, revision: str) -> bool:

@@ -26,14 +26,17 @@ class NodeFacts:
     runtimes: frozenset[Format] | None = None
 
 
-def fitting_variant(variants: Sequence[V], node: NodeFacts) -> V | None:
+def fitting_variant(variants: Sequence[V], node: NodeFacts, *, serve: bool = True) -> V | None:
     """The first variant whose requirements the node meets, or None."""
-    return next((variant for variant in variants if misfit(variant, node) is None), None)
+    return next((variant for variant in variants if misfit(variant, node, serve=serve) is None), None)
 
 
-def misfit(variant: Variant, node: NodeFacts) -> str | None:
-    """Why the variant does not fit the node, for a person; None when it fits."""
-    if node.runtimes is not None and variant.format not in node.runtimes:
+def misfit(variant: Variant, node: NodeFacts, *, serve: bool = True) -> str | None:
+    """Why the variant does not fit the node, for a person; None when it fits.
+
+    A model that is only delivered (`serve` False) needs no runtime.
+    """
+    if serve and node.runtimes is not None and variant.format not in node.runtimes:
         return f"no runtime for {variant.format}"
     needs = variant.requires
     if needs is None:
@@ -51,6 +54,6 @@ def misfit(variant: Variant, node: NodeFacts) -> str | None:
     return None
 
 
-def misfits(variants: Iterable[Variant], node: NodeFacts) -> str:
+def misfits(variants: Iterable[Variant], node: NodeFacts, *, serve: bool = True) -> str:
     """Why no variant fits, variant by variant, for a person."""
-    return "; ".join(f"{variant.name}: {misfit(variant, node)}" for variant in variants)
+    return "; ".join(f"{variant.name}: {misfit(variant, node, serve=serve)}" for variant in variants)

@@ -28,7 +28,7 @@ def describe_missing_nodes(spec: RolloutSpec, found: Targets, statement: Revisio
         node = found.incompatible[0]
         return (
             f"spec.nodeSelector matches {len(found.incompatible)} nodes and no variant of {statement.version} fits "
-            f"any; {node.facts.name}: {misfits(statement.variants, node.facts)}"
+            f"any; {node.facts.name}: {misfits(statement.variants, node.facts, serve=statement.serve)}"
         )
     wanted = ", ".join(f"{key}={value}" for key, value in sorted(spec.node_selector.match_labels.items()))
     return f"spec.nodeSelector matches no Node ({wanted or 'by its expressions'}); waiting for Nodes with these labels"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edgecanary.api.edgenode import ModelState, NodeModelStatus
-from edgecanary.api.modelrelease import ReleasedVariant
+from edgecanary.api.modelrelease import RevisionStatement
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.api.rollout_status import NodeCounts
 from edgecanary.rollout.cohort import Stratum, stratum_of
@@ -60,13 +60,14 @@ class StepView:
         return updated > 0 and updated * 100 >= percent * self.online
 
 
-def targets(spec: RolloutSpec, fleet: Iterable[NodeView], variants: tuple[ReleasedVariant, ...]) -> Targets:
-    """The nodes that the selector matches, split by whether a variant fits."""
+def targets(spec: RolloutSpec, fleet: Iterable[NodeView], statement: RevisionStatement | None) -> Targets:
+    """The nodes that the selector matches, split by whether a variant fits; without a statement none does."""
     selected = sorted(
         (node for node in fleet if matches(spec.node_selector, node.facts.labels)),
         key=lambda node: node.facts.name,
     )
-    fits = {node.facts.name for node in selected if fitting_variant(variants, node.facts)}
+    variants, serve = (statement.variants, statement.serve) if statement else ((), True)
+    fits = {node.facts.name for node in selected if fitting_variant(variants, node.facts, serve=serve)}
     return Targets(
         eligible=tuple(node for node in selected if node.facts.name in fits),
         incompatible=tuple(node for node in selected if node.facts.name not in fits),

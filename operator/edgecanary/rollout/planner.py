@@ -159,8 +159,7 @@ def _rolled_back(
 ) -> Outcome:
     """The wanted revision is rejected: the stable one is for everybody, or none where there is none."""
     stable = context.stable
-    variants = stable.variants if stable else context.target.variants if context.target else ()
-    found = targets(context.spec, context.snapshot.fleet, variants)
+    found = targets(context.spec, context.snapshot.fleet, stable or context.target)
     back = (
         f"the fleet runs {stable.version}"
         if stable
@@ -183,7 +182,7 @@ def _rolled_back(
 
 def _settled_on_target(context: Context, target: RevisionStatement) -> Outcome:
     """Nothing is rolling: the wanted revision is the stable one."""
-    found = targets(context.spec, context.snapshot.fleet, target.variants)
+    found = targets(context.spec, context.snapshot.fleet, target)
     withdrawn = context.canary
     ended = (
         end_entry(context, HistoryOutcome.WITHDRAWN, "ReturnedToStable")
@@ -215,7 +214,7 @@ def _settled_outcome(
 def _settled(context: Context, situation: Situation) -> Outcome:
     """Nothing is rolling and nobody can say what is wanted: what is stable stays."""
     stable = context.stable
-    found = targets(context.spec, context.snapshot.fleet, stable.variants if stable else ())
+    found = targets(context.spec, context.snapshot.fleet, stable)
     return Outcome(
         situation=situation,
         counts=count(found, None, wanted=stable.revision if stable else None),

@@ -135,7 +135,7 @@ def _look(
     spec, now = context.spec, context.now
     step = spec.strategy.steps[position]
     salt = context.salt(statement.revision)
-    found = targets(spec, context.snapshot.fleet, statement.variants)
+    found = targets(spec, context.snapshot.fleet, statement)
     grown = cutoffs(
         found.by_stratum(spec.strategy.stratify_by),
         Share(percent=step.percent, nodes=step.nodes),

@@ -4,11 +4,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.base.errors import InvalidInput
+from edgecanary.rollout.windows import parse_schedule
 
 
 def check_rollout(spec: RolloutSpec) -> None:
     """Raises InvalidInput naming the first field that breaks a rule."""
     for index, window in enumerate(spec.update_windows):
+        parse_schedule(window.schedule, field=f"spec.updateWindows[{index}].schedule")
         _check_time_zone(f"spec.updateWindows[{index}].timeZone", window.time_zone)
     for index, metric in enumerate(spec.analysis.metrics if spec.analysis else ()):
         if metric.comparison is not None:

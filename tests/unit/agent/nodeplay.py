@@ -101,7 +101,7 @@ async def node(
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
-    fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=5))
+    fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
     workshop = Workshop(store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock)
 
     def on_news() -> None:

@@ -112,6 +112,13 @@ def test_a_record_of_another_format_is_refused_and_kept(store: Store, home: Mode
     assert path.exists()
 
 
+def test_a_record_that_the_disk_does_not_give_out_is_named_and_kept(store: Store, home: ModelFiles) -> None:
+    (home.root / "record.json").mkdir()
+
+    with pytest.raises(StoreFailure, match=r"record\.json: cannot be read"):
+        store.load(KEY)
+
+
 def test_an_installed_revision_holds_the_files_under_their_paths(home: ModelFiles) -> None:
     stated = statement("1.0.0", files=A, golden=b"golden")
     arrive(home, *A.values(), b"golden")

@@ -14,7 +14,7 @@ PACE = Pace(interval=1.0, base=2.0, cap=60.0)
 
 
 def new_schedule(pace: Pace = PACE) -> Schedule[str]:
-    return Schedule(pace, Random(7))  # noqa: S311
+    return Schedule(pace, Random(7))
 
 
 def test_an_empty_schedule_has_nothing_due() -> None:

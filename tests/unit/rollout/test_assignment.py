@@ -74,3 +74,9 @@ def test_a_node_that_no_variant_fits_is_told_why() -> None:
 def test_a_node_that_no_canary_variant_fits_keeps_the_stable_revision() -> None:
     unfit = {**statement(B, requires={"architectures": ["arm64"]}), "cutoffs": canary(RANK_SPACE)["cutoffs"]}
     assert assign(release(stable=statement(A), canary=unfit), NODE).revision == A
+
+
+def test_a_model_that_is_only_delivered_goes_to_nodes_without_a_runtime_for_it() -> None:
+    bare = NodeFacts("node-1", {}, "amd64", runtimes=frozenset())
+    assert assign(release(stable=statement(A)), bare).role is Role.INCOMPATIBLE
+    assert assign(release(stable={**statement(A), "serve": False}), bare).role is Role.STABLE

@@ -491,6 +491,13 @@ def test_a_comparison_that_cannot_be_judged_holds_the_rollout_instead_of_passing
     assert stage.release is None
 
 
+def test_a_schedule_whose_ranges_run_backwards_is_named() -> None:
+    stage = Stage.with_nodes(3, updateWindows=[{"schedule": "0 5-2 * * *", "durationSeconds": 7200}])
+    stage.reconcile()
+    assert stage.reason == "InvalidSpec"
+    assert "spec.updateWindows[0].schedule" in stage.message
+
+
 def test_a_time_zone_that_does_not_exist_is_named() -> None:
     stage = Stage.with_nodes(3, updateWindows=INVALID_WINDOWS)
     stage.reconcile()

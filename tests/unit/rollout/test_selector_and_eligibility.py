@@ -81,3 +81,9 @@ def test_where_none_fits_each_variant_is_explained() -> None:
 
 def test_a_node_whose_agent_has_not_reported_may_have_any_runtime() -> None:
     assert misfit(variant("tflite", "TFLite"), NodeFacts("n2")) is None
+
+
+def test_a_model_that_is_only_delivered_needs_no_runtime() -> None:
+    ncnn = variant("ncnn", "NCNN")
+    assert fitting_variant([ncnn], NODE) is None
+    assert fitting_variant([ncnn], NODE, serve=False) == ncnn

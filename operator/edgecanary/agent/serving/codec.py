@@ -13,7 +13,7 @@ from typing import TypeGuard
 import numpy as np
 
 from edgecanary.agent.runtime.base import Array
-from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault
+from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault, to_json
 from edgecanary.agent.tensors import ANY, NUMPY_TYPES, TensorType, shape_fits
 
 _JSON_TYPES: Mapping[str, frozenset[type]] = {
@@ -93,7 +93,7 @@ def encode(identity: Mapping[str, str], request: InferRequest, arrays: Mapping[s
     if request.id is not None:
         answer["id"] = request.id
     answer["outputs"] = outputs
-    head = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    head = to_json(answer)
     return Encoded(b"".join([head, *tail]), len(head) if tail else None)
 
 
@@ -205,9 +205,18 @@ def _from_json(data: object, shape: tuple[int, ...], dtype: str, field: str) -> 
             array = np.array(flat, dtype=target).reshape(shape)
         except OverflowError as error:
             raise _bad(field, f"must fit {dtype}: {error}") from None
+    if target.kind == "O":
+        _check_encodable(flat, field)
     if target.kind == "f" and not np.isfinite(array).all():
         raise _bad(field, f"has {_shown(flat[int(np.argmin(np.isfinite(array.ravel())))])}, must fit {dtype}")
     return array
+
+
+def _check_encodable(texts: list[object], field: str) -> None:
+    try:
+        "".join(map(str, texts)).encode()
+    except UnicodeEncodeError:
+        raise _bad(field, "has half a surrogate pair, all values must be whole characters") from None
 
 
 def _flatten(data: object, shape: tuple[int, ...], field: str) -> list[object]:

@@ -77,7 +77,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def json_response(content: object, *, status: int = 200) -> Response:
     """An answer with a JSON body."""
-    return Response(status, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+    return Response(status, to_json(content))
+
+
+def to_json(content: object) -> bytes:
+    """Compact JSON in UTF-8. Half a surrogate pair, which clients can send escaped, stays escaped."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def fault_response(fault: HttpFault) -> Response:

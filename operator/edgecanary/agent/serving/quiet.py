@@ -12,7 +12,7 @@ QUIET_SECONDS = 5.0
 
 
 class QuietTrim:
-    """Trims the heap once after the last of several requests. Without requests nothing runs."""
+    """Lets the process's memory rest once after the last of several requests. Without requests nothing runs."""
 
     def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
         self._quiet_seconds = quiet_seconds
@@ -39,4 +39,4 @@ class QuietTrim:
             self._timer = loop.call_later(left, self._check)
         else:
             self._timer = None
-            host.trim_heap()
+            host.rest()

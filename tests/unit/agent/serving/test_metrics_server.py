@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import onnxruntime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -44,7 +45,7 @@ async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests(
         trimmed.append(loop.time())
         happened.set()
 
-    monkeypatch.setattr(host, "trim_heap", trim)
+    monkeypatch.setattr(host, "rest", trim)
     quiet = QuietTrim(0.2)
     last = 0.0
     for _ in range(5):
@@ -70,3 +71,11 @@ def test_a_trim_gives_freed_memory_back_to_the_system() -> None:
     host.trim_heap()
     assert before - host.private_bytes() > 50 * 2**20
     assert len(keep) == 10
+
+
+def test_code_that_nothing_uses_now_leaves_memory_and_comes_back_by_itself() -> None:
+    runtime = onnxruntime.get_available_providers()
+    before = host.resident_bytes()
+    host.unmap_idle_code()
+    assert before - host.resident_bytes() > 5 * 2**20
+    assert onnxruntime.get_available_providers() == runtime

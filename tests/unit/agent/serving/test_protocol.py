@@ -298,6 +298,23 @@ async def test_an_output_that_is_not_finite_is_the_models_error(node: Node, tmp_
     assert node.server.counters(KEY, REVISION_B).errors == 1
 
 
+async def test_half_a_surrogate_pair_breaks_nothing(node: Node, tmp_path: Path) -> None:
+    answer = await node.infer(rows(1, 2, 3, 4) | {"id": "\ud800"})
+    assert (answer.status, answer.json["id"]) == (200, "\ud800")
+    unknown = await node.feedback({"\udfff": 1})
+    assert unknown.error == "\udfff: unknown field, must be one of id, outcome, revision"
+    texts = install(
+        tmp_path, identity_model(DataType.BYTES), row_io(dtype=DataType.BYTES), revision=REVISION_B
+    )
+    await node.server.activate(texts)
+    refused = await node.infer({"inputs": [tensor("x", "BYTES", [1, 4], ["a", "b", "\ud800", "d"])]})
+    assert refused.status == 400
+    assert (
+        refused.error == "inputs[0] (x).data: has half a surrogate pair, all values must be whole characters"
+    )
+    assert node.server.counters(KEY, REVISION_B).errors == 0
+
+
 async def test_a_compressed_body_is_refused(node: Node) -> None:
     answer = await node.call("POST", "/v2/models/pump/infer", b"x", {"Content-Encoding": "gzip"})
     assert answer.status == 415

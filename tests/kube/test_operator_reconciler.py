@@ -1,0 +1,325 @@
+"""The reconcilers on a real API server, interrupted at every write, and with a clock that is moved."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import cast
+
+import pytest
+
+from edgecanary.api.edgemodel import EdgeModel
+from edgecanary.api.fields import JsonObject
+from edgecanary.api.modelrelease import ModelReleaseSpec
+from edgecanary.base.clock import SystemClock
+from edgecanary.base.errors import Conflict, NotFound, Unavailable
+from edgecanary.clients.access import Access
+from edgecanary.clients.events import EventRecorder
+from edgecanary.clients.kube import KubeClient, Secrets
+from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, Resource
+from edgecanary.controller.cache import Cache, Scope
+from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.controller.model_reconciler import ModelReconciler
+from edgecanary.controller.rollout_reconciler import RolloutReconciler
+from edgecanary.controller.signing import Signing
+from edgecanary.controller.tools import Tools
+from edgecanary.controller.views import ObjectKey
+from edgelab.modelzoo import ZooModel
+from edgelab.s3 import S3Server
+from tests.kube.operator_lab import OPERATOR, SECRET, Fleet, OperatorLab
+
+NAMES = ("a", "b", "c")
+
+
+class Interrupted(BaseException):
+    """The operator is killed here."""
+
+
+@dataclass
+class Interruption:
+    """Kills at the `at`-th write, before it is sent or after it was done; 0 never."""
+
+    at: int = 0
+    after: bool = False
+    writes: int = 0
+
+    def around(self, write: Callable[[], JsonObject]) -> JsonObject:
+        self.writes += 1
+        if self.writes == self.at and not self.after:
+            raise Interrupted
+        answer = write()
+        if self.writes == self.at:
+            raise Interrupted
+        return answer
+
+
+class InterruptedKube(KubeClient):
+    """The real client, which dies at one write."""
+
+    interruption = Interruption()
+
+    def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
+        call = super().create
+        return self.interruption.around(lambda: call(resource, body, namespace=namespace))
+
+    def apply(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
+        call = super().apply
+        return self.interruption.around(lambda: call(resource, name, body, namespace=namespace))
+
+    def replace_status(
+        self, resource: Resource, name: str, body: JsonObject, *, namespace: str
+    ) -> JsonObject:
+        call = super().replace_status
+        return self.interruption.around(lambda: call(resource, name, body, namespace=namespace))
+
+
+@dataclass
+class MovedClock:
+    """The machine's clock, moved forward."""
+
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def now(self) -> datetime:
+        return SystemClock().now() + self.ahead
+
+
+@dataclass
+class Bench:
+    """The reconcilers without a process around them; `restart` forgets all they remember."""
+
+    lab: OperatorLab
+    clock: MovedClock = field(default_factory=MovedClock)
+    lifetime: timedelta = timedelta(hours=24)
+
+    def __post_init__(self) -> None:
+        access = Access.find(kubeconfig=self.lab.control_plane.kubeconfig(OPERATOR, ()))
+        self.kube = InterruptedKube(access, user_agent="bench")
+        self.kube.interruption = Interruption()
+        self.key = ObjectKey(self.lab.namespace, "pump")
+        self.restart()
+
+    def restart(self) -> None:
+        secrets, scope = Secrets(self.kube), Scope(self.lab.namespace, (self.lab.namespace,))
+        self.cache = Cache(scope)
+        events = EventRecorder(self.kube, self.clock, instance="bench")
+        tools = Tools(self.kube, secrets, self.cache, events, OperatorMetrics(), self.clock)
+        self.rollouts = RolloutReconciler(tools, Signing(secrets, self.lifetime))
+        self.models = ModelReconciler(tools, Random(1))
+
+    def look(self) -> float | None:
+        """One look at everything, as after an event; killed work is begun anew by a new operator."""
+        try:
+            for part in self.cache.parts:
+                part.reload(self.kube)
+            self.models.reconcile(self.key)
+            return self.rollouts.reconcile(self.key)
+        except Interrupted:
+            self.restart()
+            return 0.0
+
+    def roll(self, *, until: str) -> list[ModelReleaseSpec]:
+        """Looks while the fleet obeys; the releases that nodes could see on the way."""
+        fleet, seen = Fleet(self.lab, NAMES), []
+        for _ in range(40):
+            self.look()
+            if self.lab.find(MODEL_RELEASES) is not None:
+                fleet.obey()
+                if (spec := self.lab.release().spec) not in seen:
+                    seen.append(spec)
+            if self.lab.ready(ROLLOUTS)[1] == until:
+                return seen
+        raise AssertionError(f"not {until}: {self.lab.ready(ROLLOUTS)}: {self.lab.message(ROLLOUTS)}")
+
+
+@pytest.fixture
+def bench(stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel) -> Iterator[Bench]:
+    lab = stocked_lab
+    lab.add_nodes(*NAMES)
+    lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+    lab.create(ROLLOUTS, lab.rollout_spec())
+    found = Bench(lab)
+    yield found
+    found.kube.close()
+
+
+def story(releases: list[ModelReleaseSpec]) -> list[tuple[int, bool, bool]]:
+    """What nodes saw, in order: sequence, whether there was a stable revision, whether a canary."""
+    return [(spec.sequence, spec.stable is not None, spec.canary is not None) for spec in releases]
+
+
+def told(lab: OperatorLab) -> list[tuple[str, int]]:
+    return sorted((str(event["reason"]), cast("int", event["count"])) for event in lab.events())
+
+
+STORY = [(1, False, True), (2, False, True), (3, True, False)]
+TOLD = [("Promoted", 1), ("RolloutStarted", 1), ("StepStarted", 1), ("Verified", 1)]
+
+
+def test_undisturbed_a_rollout_is_told_in_three_releases_and_one_event_for_each_transition(
+    bench: Bench,
+) -> None:
+    assert story(bench.roll(until="Promoted")) == STORY
+    assert told(bench.lab) == TOLD
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 18))
+def test_killed_at_any_write_nodes_and_people_are_told_the_same(
+    bench: Bench, at: int, *, after: bool
+) -> None:
+    bench.kube.interruption = Interruption(at, after)
+    assert story(bench.roll(until="Promoted")) == STORY
+    assert told(bench.lab) == TOLD
+
+
+def test_the_interruptions_cover_every_write(bench: Bench) -> None:
+    bench.roll(until="Promoted")
+    assert 12 <= bench.kube.interruption.writes <= 17
+
+
+class TestAddresses:
+    def test_they_are_renewed_at_half_of_their_life_and_the_release_says_so(self, bench: Bench) -> None:
+        bench.roll(until="Promoted")
+        first = bench.lab.release().spec
+        bench.clock.ahead = timedelta(hours=11)
+        wait = bench.look()
+        assert wait is not None
+        assert 3000 < wait <= 3600, "the renewal wakes the operator by itself"
+        assert bench.lab.release().spec == first
+        bench.clock.ahead = timedelta(hours=13)
+        bench.look()
+        second = bench.lab.release().spec
+        assert second.sequence == first.sequence + 1
+        assert first.stable is not None
+        assert second.stable is not None
+        assert first.stable.urls_expire_at is not None
+        assert second.stable.urls_expire_at is not None
+        assert second.stable.urls_expire_at - first.stable.urls_expire_at > timedelta(hours=12)
+
+    def test_a_secret_that_is_gone_leaves_the_old_ones_and_is_told_until_it_is_back(
+        self, bench: Bench, s3: S3Server
+    ) -> None:
+        bench.roll(until="Promoted")
+        first = bench.lab.release().spec
+        bench.lab.api.delete(f"/api/v1/namespaces/{bench.lab.namespace}/secrets/{SECRET}")
+        bench.clock.ahead = timedelta(hours=20)
+        assert bench.look() == 60.0
+        assert bench.lab.release().spec == first
+        (event,) = bench.lab.events("AddressesUnavailable")
+        assert f"there is no Secret {SECRET}" in str(event["message"])
+        bench.lab.secret(s3.environment)
+        bench.look()
+        assert bench.lab.release().spec.sequence == first.sequence + 1
+
+    def test_an_abort_does_not_wait_for_a_secret(self, bench: Bench) -> None:
+        bench.look()
+        bench.look()
+        assert bench.lab.release().spec.canary is not None
+        bench.lab.api.delete(f"/api/v1/namespaces/{bench.lab.namespace}/secrets/{SECRET}")
+        bench.clock.ahead = timedelta(hours=20)
+        bench.lab.annotate("abort", "now")
+        bench.look()
+        assert bench.lab.release().spec.canary is None
+
+
+def test_a_write_by_somebody_else_in_between_is_a_conflict_and_nothing_is_lost(bench: Bench) -> None:
+    bench.look()
+    lab = bench.lab
+    observe = bench.cache.fleet
+
+    def fleet_and_annotation(model: ObjectKey) -> object:
+        lab.annotate("note", str(bench.clock.now()))
+        return observe(model)
+
+    bench.cache.fleet = fleet_and_annotation  # type: ignore[method-assign, assignment]
+    lab.change(ROLLOUTS, {"spec": {"paused": True}})
+    with pytest.raises(Conflict):
+        bench.rollouts.reconcile(bench.key)
+    bench.cache.fleet = observe  # type: ignore[method-assign]
+    bench.look()
+    assert lab.ready(ROLLOUTS) == ("Unknown", "Paused")
+
+
+def test_a_rollout_that_is_gone_is_no_failure(bench: Bench) -> None:
+    bench.look()
+    bench.lab.api.delete(bench.lab.path(ROLLOUTS, "pump"))
+    assert bench.rollouts.reconcile(bench.key) is None
+
+
+def test_a_model_that_is_gone_is_no_failure(bench: Bench) -> None:
+    bench.lab.api.delete(bench.lab.path(EDGE_MODELS, "pump"))
+    assert bench.models.reconcile(bench.key) is None
+
+
+def test_a_rollout_that_is_being_deleted_is_left_alone(bench: Bench) -> None:
+    lab = bench.lab
+    lab.change(ROLLOUTS, {"metadata": {"finalizers": ["example.com/hold"]}})
+    lab.api.delete(lab.path(ROLLOUTS, "pump"))
+    assert bench.look() is None
+    assert lab.find(MODEL_RELEASES) is None
+    lab.change(ROLLOUTS, {"metadata": {"finalizers": None}})
+
+
+def test_events_that_cannot_be_written_hold_nothing_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("Forbidden", "events are forbidden")
+
+    monkeypatch.setattr(EventRecorder, "record", refuse)
+    bench.roll(until="Promoted")
+    assert bench.lab.events() == []
+
+
+def test_a_failed_check_is_not_made_again_before_its_time(bench: Bench, s3: S3Server, bucket: str) -> None:
+    lab = bench.lab
+    model = EdgeModel.model_validate(lab.get(EDGE_MODELS))
+    key = model.spec.variants[0].files[0].uri.removeprefix(f"s3://{bucket}/")
+    content = s3.get(bucket, key)
+    s3.delete(bucket, key)
+    wait = bench.models.reconcile(bench.key)
+    assert wait is not None
+    assert lab.ready(EDGE_MODELS) == ("False", "SourceNotFound")
+    s3.put(bucket, key, content)
+    bench.models.reconcile(bench.key)
+    assert lab.ready(EDGE_MODELS) == ("False", "SourceNotFound"), "an event does not shorten the wait"
+    bench.clock.ahead = timedelta(seconds=wait + 1)
+    assert bench.models.reconcile(bench.key) is None
+    assert lab.ready(EDGE_MODELS) == ("True", "Verified")
+
+
+def test_the_waits_between_checks_grow(bench: Bench, s3: S3Server, bucket: str) -> None:
+    model = EdgeModel.model_validate(bench.lab.get(EDGE_MODELS))
+    s3.delete(bucket, model.spec.variants[0].files[0].uri.removeprefix(f"s3://{bucket}/"))
+    waits = []
+    for _ in range(12):
+        wait = bench.models.reconcile(bench.key)
+        assert wait is not None
+        waits.append(wait)
+        bench.clock.ahead += timedelta(seconds=wait + 1)
+    assert waits[0] <= 2
+    assert max(waits) <= 300
+    assert max(waits[-3:]) > 10 * waits[0]
+
+
+def test_a_stalled_model_is_looked_at_again_after_a_while(bench: Bench, s3: S3Server, bucket: str) -> None:
+    model = EdgeModel.model_validate(bench.lab.get(EDGE_MODELS))
+    key = model.spec.variants[0].files[0].uri.removeprefix(f"s3://{bucket}/")
+    content = s3.get(bucket, key)
+    s3.put(bucket, key, content[:-1])
+    assert bench.models.reconcile(bench.key) == pytest.approx(600, abs=5)
+    assert bench.lab.ready(EDGE_MODELS) == ("False", "SizeMismatch")
+    s3.put(bucket, key, content)
+    bench.clock.ahead = timedelta(minutes=11)
+    bench.models.reconcile(bench.key)
+    assert bench.lab.ready(EDGE_MODELS) == ("True", "Verified")
+
+
+def test_a_full_disk_is_said_and_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: (10, 10, 0))
+    bench.models.reconcile(bench.key)
+    assert bench.lab.ready(EDGE_MODELS) == ("Unknown", "OperatorDiskFull")
+    assert "give the operator more temporary space" in bench.lab.message(EDGE_MODELS)
+
+
+def test_a_missing_secret_is_not_found_by_name(bench: Bench) -> None:
+    with pytest.raises(NotFound, match="there is no Secret other"):
+        Secrets(bench.kube).read(bench.lab.namespace, "other")
