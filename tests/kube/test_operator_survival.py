@@ -157,6 +157,7 @@ def test_kinds_that_are_removed_and_installed_again_are_watched_again(
     lab = own_lab
     begin(lab, s3, bucket, tiny)
     lab.control_plane.kubectl("delete", "-f", str(ROOT / "crds"))
+    until("the watches give up", lambda: "the watches ended" in lab.log())
     lab.control_plane.apply_crds(ROOT / "crds")
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())

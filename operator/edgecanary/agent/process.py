@@ -29,8 +29,6 @@ from edgecanary.clients.nodeapi import NodeApi
 
 log = logging.getLogger(__name__)
 
-"""Number of the option in glibc's malloc.h."""
-
 _THREADS = 4
 """For blocking file operations and writes to the API server."""
 
@@ -70,6 +68,7 @@ class Agent:
         async with AsyncExitStack() as stack:
             self._store.open()
             stack.callback(self._store.close)
+            self._server.expect(key for key in self._store.models() if self._store.load(key).active)
             await self._server.start(self._settings.listen)
             stack.push_async_callback(self._server.stop)
             await self._metrics.start(self._settings.metrics_address)

@@ -92,6 +92,8 @@ class Steps:
             raise Delay(
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
             )
+        if record.active is not None:
+            await self._shop.server.deactivate(self._key)
         return record.model_copy(update={"active": None, "previous": None})
 
     async def _is_whole(self, revision: str) -> bool:

@@ -62,9 +62,14 @@ class RolloutReconciler:
 
     def _carry_out(self, observed: _Observed) -> float | None:
         decision = plan(observed.snapshot, self._tools.clock.now())
+        # An operator that is killed after a release does not plan the same again: told first, nothing is lost,
+        # and telling twice makes one Event. A warning may mean a withdrawal, and that waits for nothing.
+        urgent = any(event.warning for event in decision.events)
+        if not urgent:
+            self._tell(observed, decision)
         renewal = self._apply_release(observed, decision)
-        for event in decision.events:
-            self._record(observed, event)
+        if urgent:
+            self._tell(observed, decision)
         self._write_status(observed, decision)
         waits = [wait for wait in (decision.requeue_seconds, renewal) if wait is not None]
         return min(waits, default=None)
@@ -162,6 +167,10 @@ class RolloutReconciler:
         meta = observed.rollout.metadata
         body: JsonObject = {**observed.body, "status": status}
         self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
+
+    def _tell(self, observed: _Observed, decision: Plan) -> None:
+        for event in decision.events:
+            self._record(observed, event)
 
     def _record(self, observed: _Observed, event: PlannedEvent) -> None:
         meta = observed.rollout.metadata

@@ -72,7 +72,7 @@ class InferenceApp:
             case ["v2", "health", "live"]:
                 return self._get(request, lambda: json_response({"live": True}))
             case ["v2", "health", "ready"]:
-                return self._get(request, lambda: json_response({"ready": True}))
+                return self._get(request, self._node_ready)
             case ["v2", "models", model, "versions", revision, *rest] if len(rest) < 2:
                 return await self._model(request, Target(model, revision, "".join(rest)))
             case ["v2", "models", model, *rest] if len(rest) < 2:
@@ -116,6 +116,10 @@ class InferenceApp:
         return json_response(
             {"name": "edgecanary-agent", "version": self._version, "extensions": list(EXTENSIONS)}
         )
+
+    def _node_ready(self) -> Response:
+        ready = self._registry.complete
+        return json_response({"ready": ready}, status=200 if ready else 503)
 
     def _ready(self, target: Target) -> Response:
         active = self._registry.find_active(target.model, target.revision)

@@ -5,6 +5,7 @@ one and never neither.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -74,12 +75,23 @@ class Registry:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._slots: dict[ModelKey, Slot] = {}
+        self._expected: set[ModelKey] = set()
+
+    def expect(self, keys: Iterable[ModelKey]) -> None:
+        """Models that will be back in a moment: until their first switch, requests are asked to wait."""
+        self._expected.update(keys)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no model is expected any more."""
+        return not self._expected
 
     def switch(self, key: ModelKey, active: ActiveRevision | None) -> ActiveRevision | None:
         """Makes `active` answer from now on (None: nothing does), and returns what answered until now.
 
         The revision that answered becomes the previous one; the one before it leaves, with its series.
         """
+        self._expected.discard(key)
         slot = self._slots.setdefault(key, Slot(key))
         known = {served.identity for served in slot.kept()}
         retired = slot.active
@@ -113,8 +125,10 @@ class Registry:
     def find(self, name: str) -> Slot:
         """The model called `<namespace>.<name>`, or `<name>` while only one model has that name.
 
-        Raises HttpFault 404.
+        Raises HttpFault 503 while it is being loaded after a start, else 404.
         """
+        if any(name in (str(key), key.name) for key in self._expected):
+            raise HttpFault(503, f"model {name!r} is being loaded, try again", retry_after_seconds=1)
         slots = self._slots.values()
         for slot in slots:
             if str(slot.key) == name:

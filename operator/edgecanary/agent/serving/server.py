@@ -1,6 +1,7 @@
 """The two servers of the agent: inference with its models, and metrics."""
 
 import asyncio
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ class InferenceServer:
     def port(self) -> int:
         """The port it listens on; 0 when it does not."""
         return self._listener.port
+
+    def expect(self, keys: Iterable[ModelKey]) -> None:
+        """Models that are being restored after a start: until then the node is not ready, and says so."""
+        self._registry.expect(keys)
 
     async def start(self, listen: str) -> None:
         """Listens on `host:port`. Raises InvalidInput for a bad address, Unavailable when it is taken."""

@@ -44,6 +44,30 @@ async def test_the_server_is_live_and_ready(node: Node) -> None:
     assert (await node.get("/v2/health/ready")).json == {"ready": True}
 
 
+@pytest.mark.parametrize("name", ["plant.door", "door"])
+async def test_after_a_start_the_node_is_ready_and_answers_once_its_models_are_back(
+    node: Node, tmp_path: Path, name: str
+) -> None:
+    door = ModelKey("plant", "door")
+    node.server.expect([door])
+    assert (await node.get("/v2/health/ready")).status == 503
+    answer = await node.get(f"/v2/models/{name}/ready")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.error == f"model {name!r} is being loaded, try again"
+    assert (await node.get("/v2/models/pump/ready")).status == 200
+    await node.server.activate(install(tmp_path, adding_model(1), row_io(), key=door))
+    assert (await node.get("/v2/health/ready")).json == {"ready": True}
+    assert (await node.get(f"/v2/models/{name}/ready")).status == 200
+
+
+async def test_a_model_that_turns_out_to_be_lost_is_not_waited_for(node: Node) -> None:
+    door = ModelKey("plant", "door")
+    node.server.expect([door])
+    await node.server.deactivate(door)
+    assert (await node.get("/v2/health/ready")).status == 200
+    assert (await node.get("/v2/models/door/ready")).status == 404
+
+
 @pytest.mark.parametrize("path", ["/v2/models/plant.pump", f"/v2/models/pump/versions/{REVISION_A}"])
 async def test_a_models_metadata_has_its_revision_and_tensors(node: Node, path: str) -> None:
     answer = await node.get(path)
