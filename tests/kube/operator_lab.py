@@ -72,11 +72,14 @@ class OperatorLab:
     def api(self) -> ApiClient:
         return self.control_plane.admin
 
-    def start(self, *flags: str, user: str = OPERATOR, ready: bool = True) -> Process:
+    def start(
+        self, *flags: str, user: str = OPERATOR, ready: bool = True, everywhere: bool = False
+    ) -> Process:
         """Starts the operator, or starts it again; `flags` win over the usual ones."""
         command: list[str | Path] = [sys.executable, "-m", "edgecanary", "operator"]
         command += ["--kubeconfig", self.control_plane.kubeconfig(user, ())]
-        command += ["--namespace", self.namespace, "--system-namespace", self.namespace]
+        command += ["--system-namespace", self.namespace]
+        command += [] if everywhere else ["--namespace", self.namespace]
         command += ["--metrics-address", f"127.0.0.1:{self.metrics_port}", *flags]
         self.operator = self.processes.start("operator", command, env={"PYTHONPATH": str(ROOT / "operator")})
         if ready:

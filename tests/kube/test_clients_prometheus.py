@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecanary.analysis.query import MetricQuery, QueryError, Sample, Vector
+from edgecanary.analysis.query import QueryError, Sample, Vector
 from edgecanary.base.errors import InvalidInput
 from edgecanary.clients.prometheus import MAX_ANSWER_BYTES, Prometheus, Trust
 from edgelab.certificates import Authority
@@ -83,13 +83,6 @@ class TestARealPrometheus:
         found = failure(prometheus.url, promql)
         assert found.reason == "PrometheusGarbage"
         assert f"the query gives a {kind}, it must give a vector or a scalar" in found.message
-
-    def test_one_metric_query_asks_for_all_its_parts(self, prometheus: RealPrometheus) -> None:
-        query = MetricQuery("errors", "vector(1)", samples="vector(2)", baseline="sum(")
-        found = Prometheus(prometheus.url, timeout_seconds=SECONDS).ask(query)
-        assert found.value == Vector((Sample((), 1.0),))
-        assert found.samples == Vector((Sample((), 2.0),))
-        assert isinstance(found.baseline, QueryError)
 
     def test_a_long_query_is_no_problem(self, prometheus: RealPrometheus) -> None:
         nodes = "|".join(f"node-{number}" for number in range(500))

@@ -272,6 +272,32 @@ def grant(lab: OperatorLab, user: str, granted: list[dict[str, list[str]]]) -> N
 
 
 class TestTheProcess:
+    def test_it_serves_every_namespace_unless_it_is_told_which(
+        self, own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    ) -> None:
+        lab = own_lab
+        lab.add_nodes("a")
+        lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+        lab.create(ROLLOUTS, lab.rollout_spec())
+        lab.start(everywhere=True)
+        Fleet(lab, ("a",)).obey_until("Promoted")
+
+    def test_it_works_with_a_service_accounts_token(
+        self, stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel, tmp_path: Path
+    ) -> None:
+        lab = stocked_lab
+        token = lab.control_plane.service_account_token("edgecanary-system", "edgecanary-operator")
+        config = json.loads(lab.control_plane.kubeconfig().read_text())
+        config["users"][0]["user"] = {"token": token}
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(config))
+        lab.add_nodes("a")
+        lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+        lab.start("--kubeconfig", str(path))
+        lab.create(ROLLOUTS, lab.rollout_spec())
+        Fleet(lab, ("a",)).obey_until("Promoted")
+        assert token not in lab.log()
+
     def test_it_ends_with_zero_when_it_is_asked_to(self, lab: OperatorLab) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             operator = lab.start()

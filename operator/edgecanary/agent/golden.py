@@ -1,8 +1,6 @@
 """Golden cases: inputs with the outputs that a model must give, read from an npz file and compared.
 
-The file holds an array `input:<name>` for each input and `output:<name>` for each output. The first dimension
-counts the cases. Where a tensor's own first dimension is the batch, a case is one row of it, so an array may
-have the tensor's rank; an array of one rank more holds one whole tensor for each case.
+Names, types and shapes follow the rules that the operator checks too (`edgecanary.artifact.golden`).
 """
 
 import zipfile
@@ -16,7 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from edgecanary.agent.runtime.base import Array
-from edgecanary.agent.tensors import ANY, NUMPY_TYPES, TensorType, shape_fits
+from edgecanary.agent.tensors import ANY, NUMPY_TYPES, TensorType
+from edgecanary.artifact.golden import CaseForm, case_form, form_rule
 from edgecanary.base.errors import EdgecanaryError
 
 MAX_UNPACKED_BYTES = 256 * 2**20
@@ -147,13 +146,15 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, tensor: Ten
     with archive.open(info) as member:
         shape, dtype = _header(member, key)
     _check_dtype(key, dtype, tensor)
-    rows = _row_form(key, shape, tensor)
+    form = case_form(shape, tensor.shape)
+    if form is None:
+        raise _invalid(f"array {key!r} {form_rule(shape, tensor.shape)}")
     # Checked before any array is allocated: the header may claim more elements than the file holds.
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > info.file_size:
         raise _invalid(f"array {key!r}: its header says {list(shape)} {dtype}, but the data is shorter")
     with archive.open(info) as member:
         array: Array = npy.read_array(member, allow_pickle=False)
-    if rows:
+    if form is CaseForm.ROWS:
         array = array[:, np.newaxis]
     if tensor.dtype == "BYTES":
         texts = array if array.dtype.kind == "U" else np.char.decode(array.astype(np.bytes_), "utf-8")
@@ -181,19 +182,6 @@ def _check_dtype(key: str, dtype: np.dtype[np.generic], tensor: TensorType) -> N
         fits = dtype.newbyteorder("<") == np.dtype(NUMPY_TYPES[tensor.dtype])
     if not fits:
         raise _invalid(f"array {key!r} has dtype {dtype}, it must be {tensor.dtype}")
-
-
-def _row_form(key: str, shape: tuple[int, ...], tensor: TensorType) -> bool:
-    """Whether a case is one row of the tensor's own first dimension, rather than one whole tensor."""
-    if shape and shape_fits(shape[1:], tensor.shape):
-        return False
-    batched = bool(tensor.shape) and tensor.shape[0] in (ANY, 1)
-    if shape and batched and shape_fits(shape[1:], tensor.shape[1:]):
-        return True
-    raise _invalid(
-        f"array {key!r} has shape {list(shape)}: it must be the number of cases followed by the dimensions of "
-        f"{list(tensor.shape)}, -1 accepting any (or without the first of these, where that is -1 or 1)"
-    )
 
 
 def _case_count(arrays: Mapping[str, Array]) -> int:

@@ -151,7 +151,8 @@ class Golden(ApiModel):
     """Inputs with known outputs, run on every node before a revision may serve.
 
     The file is a NumPy `.npz` without pickles. It holds an array `input:<name>` for each input and
-    `output:<name>` for each output of `io`; the first dimension counts the cases.
+    `output:<name>` for each output of `io`; the first dimension counts the cases. A case is one row of the
+    tensor's own first dimension where that is -1 or 1, else one whole tensor.
     """
 
     uri: SourceUri = Field(description="Where the file comes from: s3://bucket/key or https://host/path.")

@@ -9,6 +9,7 @@ import io
 import struct
 import zipfile
 from dataclasses import dataclass
+from enum import Enum
 
 from edgecanary.api.artifacts import DataType, ModelIO, TensorSpec
 from edgecanary.base.errors import InvalidInput
@@ -32,7 +33,16 @@ DTYPE_CODES: dict[DataType, str] = {
     DataType.FP32: "f4",
     DataType.FP64: "f8",
 }
-"""NumPy's type codes, without byte order. BYTES has none: golden cases cannot hold strings."""
+"""NumPy's type codes, without byte order. BYTES is any of NumPy's string types."""
+
+
+class CaseForm(Enum):
+    """What one case is in an array whose first dimension counts the cases."""
+
+    ROWS = "Rows"
+    """A row of the tensor's own first dimension, the batch."""
+    WHOLE = "Whole"
+    """A whole tensor."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHead
         start = stream.read(12)
         if len(start) < 12 or not start.startswith(_MAGIC):
             raise _invalid(f"array {name} is not in NumPy's .npy format")
+        if start[6] not in (1, 2):
+            raise _invalid(f"array {name}: npy format {start[6]}.{start[7]} must be 1.0 or 2.0")
         if start[6] == 1:
             length, rest = struct.unpack("<H", start[8:10])[0], start[10:]
         else:
@@ -120,18 +132,36 @@ def _parse_header(name: str, text: str) -> ArrayHeader:
 
 
 def _check_array(name: str, array: ArrayHeader, spec: TensorSpec) -> None:
-    code = DTYPE_CODES.get(spec.dtype)
-    if code is None:
-        raise _invalid(f"array {name}: golden cases cannot hold tensors of type {spec.dtype}")
-    if array.dtype != code:
-        raise _invalid(f"array {name} must have type {spec.dtype} ({code}), got {array.dtype}")
-    fits = len(array.shape) == len(spec.shape) and all(
-        want in (-1, have) for want, have in zip(spec.shape[1:], array.shape[1:], strict=True)
+    if spec.dtype is DataType.BYTES:
+        fits, wanted = array.dtype[:1] in ("U", "S"), "U or S"
+    else:
+        fits, wanted = array.dtype == DTYPE_CODES[spec.dtype], DTYPE_CODES[spec.dtype]
+    if not fits:
+        raise _invalid(f"array {name} must have type {spec.dtype} ({wanted}), got {array.dtype}")
+    if case_form(array.shape, spec.shape) is None:
+        raise _invalid(f"array {name}: {form_rule(array.shape, spec.shape)}")
+
+
+def case_form(shape: tuple[int, ...], tensor: tuple[int, ...]) -> CaseForm | None:
+    """How an array of this shape holds cases for a tensor of that shape (-1 accepts any); None: not at all."""
+    if shape and _fits(shape[1:], tensor):
+        return CaseForm.WHOLE
+    batched = bool(tensor) and tensor[0] in (-1, 1)
+    return CaseForm.ROWS if shape and batched and _fits(shape[1:], tensor[1:]) else None
+
+
+def form_rule(shape: tuple[int, ...], tensor: tuple[int, ...]) -> str:
+    """Which shapes an array may have for a tensor, for a person."""
+    return (
+        f"has shape {list(shape)}; it must be the number of cases followed by the dimensions of {list(tensor)}, "
+        "-1 accepting any (or without the first of these, where that is -1 or 1)"
     )
-    if not spec.shape or not fits:
-        raise _invalid(
-            f"array {name} must have shape {list(spec.shape)} (first dimension: cases), got {list(array.shape)}"
-        )
+
+
+def _fits(shape: tuple[int, ...], tensor: tuple[int, ...]) -> bool:
+    return len(shape) == len(tensor) and all(
+        want in (-1, have) for want, have in zip(tensor, shape, strict=True)
+    )
 
 
 def _listing(arrays: object) -> str:

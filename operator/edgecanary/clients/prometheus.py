@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Sample, Vector
+from edgecanary.analysis.query import QueryError, Sample, Vector
 from edgecanary.base.errors import InvalidInput, Unavailable, WrongAnswer
 from edgecanary.clients.http import Exchange, Request
 
@@ -115,15 +115,6 @@ class Prometheus:
         self._timeout = timeout_seconds
         self._trust = trust or Trust()
         self._tls = _tls_context(self._trust.authority) if url.startswith("https:") else None
-
-    def ask(self, query: MetricQuery) -> Answer:
-        """All that the query asks for."""
-        return Answer(
-            query,
-            value=self.query(query.value),
-            samples=None if query.samples is None else self.query(query.samples),
-            baseline=None if query.baseline is None else self.query(query.baseline),
-        )
 
     def query(self, promql: str) -> Vector | QueryError:
         """The answer to one instant query; whatever fails is a QueryError."""

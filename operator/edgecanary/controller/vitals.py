@@ -12,7 +12,6 @@ from edgecanary.controller.cache import Cache
 from edgecanary.controller.health import Check
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.queue import Load
-from edgecanary.controller.watch import Watcher
 
 T = TypeVar("T")
 
@@ -37,6 +36,15 @@ class Queue(Protocol):
         ...
 
 
+class Watches(Protocol):
+    """What watches, as far as its being there goes."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and is gone."""
+        ...
+
+
 class Vitals:
     """Answers from any thread; asks the event loop and does not wait for ever."""
 
@@ -46,13 +54,13 @@ class Vitals:
         cache: Cache,
         metrics: OperatorMetrics,
         queues: tuple[Queue, ...],
-        watcher: Watcher,
+        watches: Watches,
     ) -> None:
         self._loop = loop
         self._cache = cache
         self._metrics = metrics
         self._queues = queues
-        self._watcher = watcher
+        self._watches = watches
 
     def alive_checks(self) -> Mapping[str, Check]:
         """What /healthz looks at."""
@@ -81,7 +89,7 @@ class Vitals:
         return None
 
     def _check_watches(self) -> str | None:
-        if self._watcher.ended:
+        if self._watches.ended:
             return "the thread that keeps the watches going has ended"
         for part in self._cache.parts:
             if part.overdue() > _LONGEST_ARREARS_SECONDS:

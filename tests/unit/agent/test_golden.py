@@ -81,8 +81,8 @@ def test_texts_are_read_from_unicode_and_from_utf8(tmp_path: Path, kind: str) ->
         ({**GOOD, "input:z": GOOD["input:x"]}, "array 'input:z' belongs to no tensor"),
         ({**GOOD, "input:x": np.zeros((3, 4))}, "array 'input:x' has dtype float64, it must be INT32"),
         ({**GOOD, "output:y": np.zeros((3, 2), ">f8")}, "array 'output:y' has dtype >f8, it must be FP32"),
-        ({**GOOD, "input:x": np.zeros((3, 5), np.int32)}, "array 'input:x' has shape [3, 5]: it must be"),
-        ({**GOOD, "input:x": np.int32(7)}, "array 'input:x' has shape []: it must be"),
+        ({**GOOD, "input:x": np.zeros((3, 5), np.int32)}, "array 'input:x' has shape [3, 5]; it must be"),
+        ({**GOOD, "input:x": np.int32(7)}, "array 'input:x' has shape []; it must be"),
         (
             {**GOOD, "output:y": np.zeros((2, 2), np.float32)},
             "same number of cases, got input:x: 3, output:y: 2",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecanary.api.artifacts import ModelIO
-from edgecanary.artifact.golden import check_golden
+from edgecanary.artifact.golden import CaseForm, case_form, check_golden
 from edgecanary.base.errors import InvalidInput
 
 TENSORS = ModelIO.model_validate(
@@ -48,6 +48,40 @@ def test_a_compressed_file_is_as_good() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "tensor", "form"),
+    [
+        ((5, 8), (-1, 8), CaseForm.ROWS),
+        ((5, 8), (1, 8), CaseForm.ROWS),
+        ((5, 1, 8), (1, 8), CaseForm.WHOLE),
+        ((5, 3, 8), (-1, 8), CaseForm.WHOLE),
+        ((5, 3, 224, 224), (3, 224, 224), CaseForm.WHOLE),
+        ((3, 224, 224), (3, 224, 224), None),
+        ((5,), (), CaseForm.WHOLE),
+        ((5,), (-1,), CaseForm.ROWS),
+        ((5, 8), (4, 8), None),
+        ((), (-1,), None),
+    ],
+)
+def test_a_case_is_a_row_of_the_batch_or_a_whole_tensor(
+    shape: tuple[int, ...], tensor: tuple[int, ...], form: CaseForm | None
+) -> None:
+    assert case_form(shape, tensor) is form
+
+
+def test_tensors_of_strings_have_string_arrays() -> None:
+    texts = ModelIO.model_validate(
+        {
+            "inputs": [{"name": "t", "dtype": "BYTES", "shape": [-1, 1]}],
+            "outputs": [{"name": "y", "dtype": "FP32", "shape": [-1, 1]}],
+        }
+    )
+    buffer = io.BytesIO()
+    arrays = {"input:t": np.array([["a"], ["bc"]]), "output:y": np.zeros((2, 1), np.float32)}
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    assert check_golden(buffer.getvalue(), texts) == 2
+
+
+@pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: b"not a zip at all", "is not an npz file"),
@@ -63,8 +97,11 @@ def test_a_compressed_file_is_as_good() -> None:
             lambda: npz(input_bytes=np.zeros((5, 8), np.int64)),
             r"input:bytes must have type INT32 \(i4\), got i8",
         ),
-        (lambda: npz(input_bytes=np.zeros((5, 9), np.int32)), r"must have shape \[-1, 8\]"),
-        (lambda: npz(input_bytes=np.zeros((5,), np.int32)), r"must have shape \[-1, 8\]"),
+        (
+            lambda: npz(input_bytes=np.zeros((5, 9), np.int32)),
+            r"has shape \[5, 9\]; it must be the number of cases",
+        ),
+        (lambda: npz(input_bytes=np.zeros((5,), np.int32)), r"has shape \[5\]; it must be"),
         (lambda: npz(output_score=np.zeros((4, 3), np.float32)), "the same number of cases"),
         (
             lambda: npz(input_bytes=np.zeros((0, 8), np.int32), output_score=np.zeros((0, 3), np.float32)),
