@@ -4,6 +4,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/edgecanary-stamp
 TESTS ?= tests
 ARGS ?=
+WORKERS ?= 2
 
 export PYTHONPATH := $(CURDIR)/hack
 export PYTHONUNBUFFERED := 1
@@ -34,8 +35,8 @@ demo: have-tools ## The whole story on real parts, about 5 minutes; KEEP=1 leave
 	@$(PYTHON) -m edgelab.demo $(if $(KEEP),--keep) $(ARGS)
 
 .PHONY: test
-test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARGS for pytest.
-	@$(PYTHON) -m pytest $(TESTS) $(ARGS)
+test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARGS for pytest, WORKERS=0 for one process.
+	@$(PYTHON) -m pytest $(TESTS) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: verify
 verify: check-format lint types contracts links generated changelog ## All checks that run nothing.

@@ -1,5 +1,6 @@
 """Fixtures of the tests on a real API server."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,41 @@ def lab(
     control_plane.start()
     if found.operator is not None:
         found.operator.stop()
+    found.remove_nodes()
+
+
+_POOL = 24
+"""Namespaces that a shared operator serves: more than any module has tests."""
+
+
+@pytest.fixture(scope="module")
+def served_labs(
+    control_plane: ControlPlane, operator_roles: None, lab_supervisor: Supervisor
+) -> Iterator[Iterator[OperatorLab]]:
+    """Labs that one operator serves, for the tests of a module that leave it alone."""
+    names = [f"served-{uuid.uuid4().hex[:12]}" for _ in range(_POOL)]
+    for name in names:
+        control_plane.create_namespace(name)
+    first = OperatorLab(control_plane, lab_supervisor, names[0])
+    operator = first.start(*(word for name in names for word in ("--namespace", name)))
+    labs = (
+        OperatorLab(
+            control_plane, lab_supervisor, name, first.metrics_port, operator=operator, system=names[0]
+        )
+        for name in names
+    )
+    yield labs
+    first.stop()
+    for name in names:
+        control_plane.delete_namespace(name)
+
+
+@pytest.fixture
+def served_lab(served_labs: Iterator[OperatorLab], s3: S3Server) -> Iterator[OperatorLab]:
+    """A namespace that an operator serves already, with the store's keys in the Secret `model-bucket`."""
+    found = next(served_labs)
+    found.secret(s3.environment)
+    yield found
     found.remove_nodes()
 
 

@@ -67,6 +67,8 @@ class OperatorLab:
     metrics_port: int = field(default_factory=free_port)
     label: str = field(default_factory=lambda: f"lab-{uuid.uuid4().hex[:12]}")
     operator: Process | None = None
+    system: str = ""
+    """The system namespace; the lab's own when it is empty."""
 
     @property
     def api(self) -> ApiClient:
@@ -78,7 +80,7 @@ class OperatorLab:
         """Starts the operator, or starts it again; `flags` win over the usual ones."""
         command: list[str | Path] = [sys.executable, "-m", "edgecanary", "operator"]
         command += ["--kubeconfig", self.control_plane.kubeconfig(user, ())]
-        command += ["--system-namespace", self.namespace]
+        command += ["--system-namespace", self.system or self.namespace]
         command += [] if everywhere else ["--namespace", self.namespace]
         command += ["--metrics-address", f"127.0.0.1:{self.metrics_port}", *flags]
         self.operator = self.processes.start("operator", command, env={"PYTHONPATH": str(ROOT / "operator")})
@@ -114,7 +116,8 @@ class OperatorLab:
         return next((float(value) for series, _, value in lines if series == name), 0.0)
 
     def path(self, resource: Resource, name: str = "") -> str:
-        return resource.path(namespace=self.namespace, name=name)
+        own = self.system if resource == EDGE_NODES and self.system else self.namespace
+        return resource.path(namespace=own, name=name)
 
     def get(self, resource: Resource, name: str = "pump") -> JsonObject:
         return self.api.get(self.path(resource, name))

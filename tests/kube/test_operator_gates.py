@@ -30,16 +30,13 @@ def gate(lab: OperatorLab) -> JsonObject:
 
 
 @pytest.fixture
-def roll(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
-) -> Callable[[JsonObject], Fleet]:
+def roll(served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel) -> Callable[[JsonObject], Fleet]:
     """Starts a rollout with this analysis to one node, which takes the model at once."""
 
     def start(checks: JsonObject) -> Fleet:
-        lab = stocked_lab
+        lab = served_lab
         lab.add_nodes("a")
         lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
-        lab.start()
         model_is_verified(lab)
         step: JsonObject = {"name": "all", "percent": 100, "bakeSeconds": 0}
         lab.create(ROLLOUTS, lab.rollout_spec(step, analysis=checks))
@@ -52,63 +49,63 @@ def roll(
 
 
 def test_a_value_within_its_limits_promotes(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     roll(analysis(prometheus.url, "vector(3)"))
-    until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
-    assert stocked_lab.metric('edgecanary_operator_prometheus_queries_total{outcome="ok"}') >= 1
+    until("promotion", lambda: served_lab.ready(ROLLOUTS)[0] == "True")
+    assert served_lab.metric('edgecanary_operator_prometheus_queries_total{outcome="ok"}') >= 1
 
 
 def test_a_value_beyond_its_limits_takes_the_revision_back_with_the_value_and_the_limit(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     roll(analysis(prometheus.url, "vector(11.5)"))
-    stocked_lab.until_ready(ROLLOUTS, "False", "RolledBack")
-    assert "gate: 11.5 is above the limit 10" in stocked_lab.message(ROLLOUTS)
-    assert stocked_lab.release().spec.canary is None
+    served_lab.until_ready(ROLLOUTS, "False", "RolledBack")
+    assert "gate: 11.5 is above the limit 10" in served_lab.message(ROLLOUTS)
+    assert served_lab.release().spec.canary is None
 
 
 def test_a_query_that_does_not_parse_is_the_gates_error_in_prometheuss_words(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     roll(analysis(prometheus.url, "sum(up"))
-    until("the gate's error", lambda: gate(stocked_lab).get("reason") == "QueryInvalid")
-    assert "unclosed left parenthesis" in str(gate(stocked_lab)["message"])
-    assert gate(stocked_lab)["verdict"] == "Inconclusive"
-    assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
-    assert "unclosed left parenthesis" in stocked_lab.message(ROLLOUTS)
+    until("the gate's error", lambda: gate(served_lab).get("reason") == "QueryInvalid")
+    assert "unclosed left parenthesis" in str(gate(served_lab)["message"])
+    assert gate(served_lab)["verdict"] == "Inconclusive"
+    assert served_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+    assert "unclosed left parenthesis" in served_lab.message(ROLLOUTS)
 
 
 def test_no_data_is_no_pass(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     roll(analysis(prometheus.url, "no_such_metric"))
-    until("two looks", lambda: cast("int", gate(stocked_lab).get("noData") or 0) >= 2)
-    assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+    until("two looks", lambda: cast("int", gate(served_lab).get("noData") or 0) >= 2)
+    assert served_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
 
 
 def test_a_prometheus_that_is_away_promotes_nothing_and_takes_nothing_back_until_it_is_here(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     prometheus.stop()
     roll(analysis(prometheus.url, "vector(3)"))
-    until("looks in vain", lambda: cast("int", gate(stocked_lab).get("errors") or 0) >= 2)
-    assert gate(stocked_lab)["reason"] == "PrometheusUnavailable"
-    assert f"Prometheus {prometheus.url} does not answer" in stocked_lab.message(ROLLOUTS)
-    assert stocked_lab.release().spec.canary is not None
+    until("looks in vain", lambda: cast("int", gate(served_lab).get("errors") or 0) >= 2)
+    assert gate(served_lab)["reason"] == "PrometheusUnavailable"
+    assert f"Prometheus {prometheus.url} does not answer" in served_lab.message(ROLLOUTS)
+    assert served_lab.release().spec.canary is not None
     prometheus.start()
-    until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+    until("promotion", lambda: served_lab.ready(ROLLOUTS)[0] == "True")
 
 
 def test_an_abort_is_heard_while_prometheus_hangs(
-    stocked_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
+    served_lab: OperatorLab, prometheus: Prometheus, roll: Callable[[JsonObject], Fleet]
 ) -> None:
     prometheus.process.pause()
     roll(analysis(prometheus.url, "vector(3)", timeout=2))
-    stocked_lab.annotate("abort", "now")
-    stocked_lab.until_ready(ROLLOUTS, "False", "RolledBack")
+    served_lab.annotate("abort", "now")
+    served_lab.until_ready(ROLLOUTS, "False", "RolledBack")
     prometheus.process.resume()
-    assert stocked_lab.release().spec.canary is None
+    assert served_lab.release().spec.canary is None
 
 
 @pytest.mark.parametrize(
@@ -124,13 +121,13 @@ def test_an_abort_is_heard_while_prometheus_hangs(
     ],
 )
 def test_a_server_that_answers_wrongly_decides_nothing(
-    stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet], behaviour: Behaviour, reason: str
+    served_lab: OperatorLab, roll: Callable[[JsonObject], Fleet], behaviour: Behaviour, reason: str
 ) -> None:
     with serving(behaviour) as server:
         roll(analysis(server.url, "up", timeout=1))
-        until(reason, lambda: gate(stocked_lab).get("reason") == reason)
-        assert stocked_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
-        assert stocked_lab.release().spec.canary is not None
+        until(reason, lambda: gate(served_lab).get("reason") == reason)
+        assert served_lab.ready(ROLLOUTS) == ("Unknown", "AnalysisInconclusive")
+        assert served_lab.release().spec.canary is not None
 
 
 THREE = answer(
@@ -140,26 +137,26 @@ THREE = answer(
 
 class TestCredentials:
     def test_a_token_from_a_secret_is_sent(
-        self, stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
+        self, served_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
     ) -> None:
-        stocked_lab.secret({"token": "let-me-in"}, "prometheus-access")
+        served_lab.secret({"token": "let-me-in"}, "prometheus-access")
         with serving(THREE) as server:
             roll(analysis(server.url, "up", secretRef={"name": "prometheus-access"}))
-            until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+            until("promotion", lambda: served_lab.ready(ROLLOUTS)[0] == "True")
         assert b"Authorization: Bearer let-me-in\r\n" in server.requests[0]
 
     def test_a_secret_that_does_not_exist_is_named_and_used_when_it_comes(
-        self, stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
+        self, served_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]
     ) -> None:
         with serving(THREE) as server:
             roll(analysis(server.url, "up", secretRef={"name": "prometheus-access"}))
-            until("a refusal", lambda: gate(stocked_lab).get("reason") == "PrometheusRefused")
-            assert "there is no Secret prometheus-access" in str(gate(stocked_lab)["message"])
+            until("a refusal", lambda: gate(served_lab).get("reason") == "PrometheusRefused")
+            assert "there is no Secret prometheus-access" in str(gate(served_lab)["message"])
             assert server.requests == [], "nothing is asked without the credentials that are wanted"
-            stocked_lab.secret({"token": "let-me-in"}, "prometheus-access")
-            until("promotion", lambda: stocked_lab.ready(ROLLOUTS)[0] == "True")
+            served_lab.secret({"token": "let-me-in"}, "prometheus-access")
+            until("promotion", lambda: served_lab.ready(ROLLOUTS)[0] == "True")
 
 
-def test_nobody_listens_at_the_address(stocked_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]) -> None:
+def test_nobody_listens_at_the_address(served_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]) -> None:
     roll(analysis(f"http://127.0.0.1:{free_port()}", "up"))
-    until("unavailable", lambda: gate(stocked_lab).get("reason") == "PrometheusUnavailable")
+    until("unavailable", lambda: gate(served_lab).get("reason") == "PrometheusUnavailable")

@@ -31,7 +31,8 @@ def first_release(lab: OperatorLab, s3: S3Server, bucket: str, model: ZooModel) 
     lab.add_nodes(*NAMES)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, model))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    lab.start()
+    if lab.operator is None:
+        lab.start()
     fleet = Fleet(lab, NAMES)
     fleet.obey_until("Promoted")
     return fleet
@@ -45,13 +46,12 @@ def second_version(lab: OperatorLab, s3: S3Server, bucket: str, model: ZooModel)
 
 
 def test_a_model_goes_step_by_step_and_is_promoted(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     lab.add_nodes(*NAMES)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    lab.start()
     lab.until_ready(ROLLOUTS, "Unknown", "NodesUpdating")
     assert part(lab.get(ROLLOUTS), "status", "nodes")["inStep"] == 1
 
@@ -72,10 +72,10 @@ def test_a_model_goes_step_by_step_and_is_promoted(
 
 
 def test_the_release_belongs_to_the_rollout_and_its_addresses_work_without_keys(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    first_release(stocked_lab, s3, bucket, tiny)
-    release, rollout = stocked_lab.release(), stocked_lab.get(ROLLOUTS)
+    first_release(served_lab, s3, bucket, tiny)
+    release, rollout = served_lab.release(), served_lab.get(ROLLOUTS)
     (owner,) = release.metadata.owner_references
     assert (owner.kind, owner.uid, owner.controller) == ("Rollout", part(rollout, "metadata")["uid"], True)
     assert release.spec.stable is not None
@@ -83,14 +83,14 @@ def test_the_release_belongs_to_the_rollout_and_its_addresses_work_without_keys(
     (model,), golden = release.spec.stable.variants[0].files, release.spec.stable.golden
     assert fetch(model.url) == tiny.model.path.read_bytes()
     assert fetch(golden.url) == tiny.golden.path.read_bytes()
-    text = str(stocked_lab.get(MODEL_RELEASES))
+    text = str(served_lab.get(MODEL_RELEASES))
     assert s3.secret_key not in text, "keys never leave the operator"
 
 
 def test_a_version_that_fails_on_a_node_is_taken_back_everywhere(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab, fleet = stocked_lab, first_release(stocked_lab, s3, bucket, tiny)
+    lab, fleet = served_lab, first_release(served_lab, s3, bucket, tiny)
     good = lab.release().spec.stable
     second_version(lab, s3, bucket, tiny)
     fleet.obey_until("RolledBack", fails=NAMES)
@@ -160,9 +160,9 @@ def test_a_settled_rollout_costs_no_writes_whatever_heartbeats_come(
 
 
 def test_an_abort_takes_the_canary_back(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     first_release(lab, s3, bucket, tiny)
     second_version(lab, s3, bucket, tiny)
     lab.until_ready(ROLLOUTS, "Unknown", "NodesUpdating")
@@ -173,9 +173,9 @@ def test_an_abort_takes_the_canary_back(
 
 
 def test_the_users_objects_get_a_status_and_nothing_else(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     first_release(lab, s3, bucket, tiny)
     for resource in (ROLLOUTS, EDGE_MODELS):
         body = lab.get(resource)
@@ -189,12 +189,11 @@ def test_the_users_objects_get_a_status_and_nothing_else(
 
 
 def test_a_selector_that_matches_nothing_waits_and_says_so_until_a_node_comes(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    lab.start()
     lab.until_ready(ROLLOUTS, "Unknown", "NoMatchingNodes")
     assert f"spec.nodeSelector matches no Node (lab={lab.label})" in lab.message(ROLLOUTS)
     lab.add_nodes("a")
@@ -202,12 +201,11 @@ def test_a_selector_that_matches_nothing_waits_and_says_so_until_a_node_comes(
 
 
 def test_a_model_that_does_not_exist_is_named_until_it_comes(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     lab.add_nodes("a")
     lab.create(ROLLOUTS, lab.rollout_spec())
-    lab.start()
     lab.until_ready(ROLLOUTS, "False", "ModelNotFound")
     assert "spec.modelRef.name: no EdgeModel 'pump'" in lab.message(ROLLOUTS)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
@@ -216,14 +214,13 @@ def test_a_model_that_does_not_exist_is_named_until_it_comes(
 
 
 def test_a_node_that_was_offline_is_counted_and_catches_up(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     lab.add_nodes("a", "late")
     nodes.set_ready(lab.api, lab.node("late"), "Unknown")
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec({"name": "all", "percent": 100, "bakeSeconds": 0}))
-    lab.start()
     Fleet(lab, ("a",)).obey_until("StragglersPending")
     assert lab.node("late") in lab.message(ROLLOUTS)
     assert part(lab.get(ROLLOUTS), "status", "nodes")["offline"] == 1
@@ -232,9 +229,9 @@ def test_a_node_that_was_offline_is_counted_and_catches_up(
 
 
 def test_a_release_that_somebody_changes_is_put_right(
-    stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
-    lab = stocked_lab
+    lab = served_lab
     first_release(lab, s3, bucket, tiny)
     sequence = lab.release().spec.sequence
     lab.change(MODEL_RELEASES, {"spec": {"health": {"maxCrashes": 77}}})
@@ -242,15 +239,15 @@ def test_a_release_that_somebody_changes_is_put_right(
     assert lab.release().spec.sequence == sequence + 1
 
 
-def test_a_burst_of_a_thousand_node_events_is_a_handful_of_reconciles(
+def test_a_burst_of_hundreds_of_node_events_is_a_handful_of_reconciles(
     stocked_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
     lab = stocked_lab
     first_release(lab, s3, bucket, tiny)
     before = lab.metric(SUCCESSES)
-    for number in range(250):
+    for number in range(100):
         for name in NAMES:
             nodes.set_labels(lab.api, lab.node(name), {"edgecanary.test/round": str(number)})
     nodes.set_ready(lab.api, lab.node("a"), "Unknown")
     until("the last event is seen", lambda: part(lab.get(ROLLOUTS), "status", "nodes")["offline"] == 1)
-    assert lab.metric(SUCCESSES) - before < 100
+    assert lab.metric(SUCCESSES) - before < 50
