@@ -1,6 +1,7 @@
 """Real HTTP servers on the loopback interface that answer wrongly: late, garbled, endless, elsewhere."""
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -67,7 +68,17 @@ def _handle(
         while b"\r\n\r\n" not in head and (more := channel.recv(65536)):
             head += more
         server.requests.append(head)
+        _read_body(channel, head)
         behaviour(channel, head)
+
+
+def _read_body(channel: socket.socket, request: bytes) -> None:
+    """The rest of the body: to hang up on it would make the client lose the answer."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    missing = (int(length[1]) if length else 0) - len(body)
+    while missing > 0 and (more := channel.recv(missing)):
+        missing -= len(more)
 
 
 def answer(status: str, body: bytes, *headers: str) -> Behaviour:
