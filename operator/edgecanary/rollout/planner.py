@@ -169,14 +169,16 @@ def _rolled_back(
         f"{entry.version} ({entry.revision[:12]}) is rejected: {entry.message}; {back}. "
         "Release a new revision, or set edgecanary.dev/retry to try this one again"
     )
-    stalled = entry.reason
+    lagging = _lagging_end(context) if ended is None else None
+    told_again = (PlannedEvent("RolledBack", text, warning=True),) if lagging else ()
     return Outcome(
-        situation=Situation("False", "RolledBack", text, stalled=stalled),
+        situation=Situation("False", "RolledBack", text, stalled=entry.reason),
         counts=count(found, None, wanted=stable.revision if stable else None),
         stable=stable,
         rejected=context.rejected if rejected is None else rejected,
         analysis=context.status.analysis,
-        ended=ended or _lagging_end(context),
+        ended=ended or lagging,
+        events=told_again,
     )
 
 

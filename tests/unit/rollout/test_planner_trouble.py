@@ -149,6 +149,19 @@ def test_an_operator_that_dies_between_release_and_status_ends_in_the_same_place
     assert stage.status.history[-1].revision == V2.status.revision
 
 
+def test_a_rollback_is_told_even_when_the_operator_dies_right_after_it() -> None:
+    stage = Stage.with_nodes(12).promoted()
+    stage.model = V2
+    stage.play(40)
+    stage.accuracy = BAD
+    stage.now += timedelta(seconds=20)
+    stage.reconcile(lose_status=True)
+    assert stage.release is not None
+    assert stage.release.spec.canary is None
+    stage.play(60)
+    assert stage.events.count("RolledBack") == 1
+
+
 def test_a_plan_that_changes_nothing_writes_nothing() -> None:
     stage = Stage.with_nodes(12).promoted()
     before = (stage.writes, stage.status)
