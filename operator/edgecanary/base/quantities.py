@@ -1,7 +1,7 @@
-"""Kubernetes quantities and decimal strings, and durations for people."""
+"""Kubernetes quantities of bytes, and byte counts and durations for people."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from edgecanary.base.errors import InvalidInput
 
@@ -28,17 +28,6 @@ def parse_bytes(text: str, *, field: str) -> int:
     if match is None:
         raise InvalidInput(field, f"must be a quantity of bytes such as 256Mi, got {text!r}")
     return int(Decimal(match[1]) * _FACTORS[match[2]])
-
-
-def parse_decimal(text: str, *, field: str) -> Decimal:
-    """The value of a decimal string such as `0.02`. Raises InvalidInput naming `field`."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite():
-        raise InvalidInput(field, f"must be a decimal number such as 0.02, got {text!r}")
-    return value
 
 
 def human_bytes(count: int) -> str:

@@ -24,7 +24,6 @@ _OBJECT_BYTES = 8 * 2**20
 _PAGE_BYTES = 64 * 2**20
 _PAGE_ITEMS = 250
 _LIST_ATTEMPTS = 3
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
 @dataclass(frozen=True)
