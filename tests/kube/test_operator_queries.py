@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edgecanary.analysis.query import MetricQuery, QueryError, Sample, Vector
+from edgecanary.api.analysis import PrometheusSource
 from edgecanary.api.meta import LocalSecretReference
-from edgecanary.api.rollout import PrometheusSource
 from edgecanary.clients.access import Access
 from edgecanary.clients.kube import KubeClient, Secrets
 from edgecanary.controller.gate_queries import ask

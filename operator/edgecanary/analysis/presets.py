@@ -2,7 +2,7 @@
 
 from edgecanary.analysis.query import MetricQuery
 from edgecanary.analysis.template import Scope, fill
-from edgecanary.api.rollout import Metric, Preset
+from edgecanary.api.analysis import Metric, Preset
 
 _REQUESTS = "edgecanary_requests_total"
 _FEEDBACK = "edgecanary_feedback_total"

@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from edgecanary.analysis.query import Answer, QueryError, Vector
+from edgecanary.api.analysis import Metric, Threshold
 from edgecanary.api.fields import clip
-from edgecanary.api.rollout import Metric, Threshold
 from edgecanary.api.rollout_status import Measurement, MeasurementOutcome, MetricStatus, Verdict
 
 KEPT_MEASUREMENTS = 10

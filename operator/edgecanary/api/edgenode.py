@@ -136,6 +136,12 @@ class EdgeNodeStatus(ApiModel):
     heartbeat_time: Time | None = Field(
         default=None, description="When the agent last wrote, by the node's clock; at least every 10 minutes."
     )
+    node_uid: str = Field(
+        default="",
+        alias="nodeUID",
+        max_length=128,
+        description="UID of the Node that the agent runs on; a report of another Node of the same name does not count.",
+    )
     capabilities: Capabilities | None = Field(default=None, description="What the node has.")
     models: tuple[NodeModelStatus, ...] = Field(
         default=(),

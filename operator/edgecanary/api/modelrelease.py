@@ -1,5 +1,6 @@
 """ModelRelease: what nodes read to decide which revision to run. Written by the operator alone."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -115,6 +116,9 @@ class CanaryStatement(RevisionStatement):
     attempt: int = Field(
         default=1, ge=1, description="Which attempt at the revision this is; a retry lets nodes try again."
     )
+    step: int = Field(
+        default=0, ge=0, le=99, description="Position of the step, from 0, that the cutoffs belong to."
+    )
     cutoffs: tuple[StratumCutoff, ...] = Field(
         default=(),
         max_length=256,
@@ -134,6 +138,15 @@ class RejectedRevision(ApiModel):
     attempt: int = Field(default=1, ge=1, description="The attempt that was rejected.")
 
 
+class Otherwise(StrEnum):
+    """What a node does that the release names no revision for."""
+
+    WITHDRAW = "Withdraw"
+    """It stops serving the model."""
+    KEEP = "Keep"
+    """It goes on with what it runs, unless that is rejected."""
+
+
 class ModelReleaseSpec(ApiModel):
     """Who runs what. Agents decide from this alone."""
 
@@ -148,6 +161,13 @@ class ModelReleaseSpec(ApiModel):
     )
     canary: CanaryStatement | None = Field(
         default=None, description="The revision under test and who takes it. Absent: no canary."
+    )
+    otherwise: Otherwise = Field(
+        default=Otherwise.WITHDRAW,
+        description=(
+            "What nodes do that no revision is assigned to: stop serving (Withdraw), or keep what they run unless "
+            "it is rejected (Keep), when that was there before this release and is described nowhere."
+        ),
     )
     rejected: tuple[RejectedRevision, ...] = Field(
         default=(),

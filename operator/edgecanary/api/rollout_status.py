@@ -50,6 +50,8 @@ class HistoryOutcome(StrEnum):
     """The spec named another revision before this one was through."""
     WITHDRAWN = "Withdrawn"
     """The spec returned to the stable revision."""
+    ADOPTED = "Adopted"
+    """The fleet ran it already when the Rollout was first seen: it became the stable revision as it was."""
 
 
 class RevisionReference(ApiModel):
@@ -72,7 +74,24 @@ class StepStatus(ApiModel):
         default=None,
         description="When edgecanary.dev/promote was given for the step; its deadline counts anew.",
     )
+    skips_gates: bool = Field(
+        default=False,
+        description=(
+            "Whether neither gates nor the bake are waited for: a full promotion, or the return to a revision "
+            "within the rollback window."
+        ),
+    )
     display: str = Field(default="", max_length=128, description="The step for people, such as 2/4 canary.")
+
+
+class FailureCounts(ApiModel):
+    """Nodes of the step by what their last attempt at the canary failed in."""
+
+    precheck: int = Field(default=0, ge=0, description="Nodes that cannot take it, such as for lack of disk.")
+    download: int = Field(default=0, ge=0, description="Nodes that cannot fetch the files.")
+    verify: int = Field(default=0, ge=0, description="Nodes that got other bytes than declared.")
+    probe: int = Field(default=0, ge=0, description="Nodes on which the model failed the probe.")
+    health: int = Field(default=0, ge=0, description="Nodes on which the model failed the health soak.")
 
 
 class NodeCounts(ApiModel):
@@ -96,6 +115,10 @@ class NodeCounts(ApiModel):
     )
     offline: int = Field(default=0, ge=0, description="Targeted nodes whose Node is not Ready.")
     pending: int = Field(default=0, ge=0, description="Online nodes in the step that are not updated yet.")
+    failures: FailureCounts = Field(
+        default_factory=FailureCounts,
+        description="What the step's nodes failed in. Only probe and health count against maxFailedNodes.",
+    )
     display: str = Field(
         default="", max_length=64, description="Updated of targeted for people, such as 3/12."
     )
@@ -110,6 +133,33 @@ class Measurement(ApiModel):
     samples: int | None = Field(default=None, ge=0, description="Answers that the value rests on.")
 
 
+class NodeEvidence(ApiModel):
+    """What one canary node contributes to a gate's verdict."""
+
+    name: str = Field(min_length=1, max_length=253, description="The node.")
+    bad: str = Field(max_length=64, description="Bad events counted on the node, as a decimal string.")
+    expected: str = Field(max_length=64, description="Bad events expected of it, as a decimal string.")
+    total: str = Field(max_length=64, description="Events counted on the node, as a decimal string.")
+
+
+class Evidence(ApiModel):
+    """What a comparison found so far. Decimal strings."""
+
+    value: str = Field(max_length=64, description="Evidence for a regression (e-value, or rank share).")
+    limit: str = Field(max_length=64, description="The evidence at which the revision is taken back.")
+    exposure: str = Field(
+        default="", max_length=64, description="How much was seen, in units of information about the ratio."
+    )
+    exposure_needed: str = Field(
+        default="", max_length=64, description="The exposure at which detectRatio would have been found."
+    )
+    detectable_ratio: str = Field(
+        default="", max_length=64, description="The smallest relative increase that would be found now."
+    )
+    canary_nodes: int = Field(default=0, ge=0, description="Canary nodes that were counted.")
+    control_nodes: int = Field(default=0, ge=0, description="Stable nodes that were counted.")
+
+
 class MetricStatus(ApiModel):
     """What a gate says and why."""
 
@@ -122,6 +172,24 @@ class MetricStatus(ApiModel):
         default=None, max_length=64, description="The stable revision's value over the same time."
     )
     samples: int | None = Field(default=None, ge=0, description="Answers that the last value rests on.")
+    method: str = Field(
+        default="", max_length=63, description="How it was judged: Threshold, or the comparison's method."
+    )
+    limit: str = Field(default="", max_length=256, description="What the value is held against, for people.")
+    evidence: Evidence | None = Field(default=None, description="What the comparison found so far.")
+    worst_nodes: tuple[NodeEvidence, ...] = Field(
+        default=(),
+        max_length=3,
+        description="The canary nodes that speak most against the revision, the worst first.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    bound_seconds: str = Field(
+        default="",
+        max_length=64,
+        description="Latency above which an answer counts as bad, frozen for the attempt, in seconds.",
+    )
+    since: Time | None = Field(default=None, description="Since when the verdict and its reason are these.")
+    link: str = Field(default="", max_length=16384, description="The query in Prometheus's own web page.")
     query: str = Field(default="", max_length=8192, description="The last query, as Prometheus got it.")
     failures: int = Field(default=0, ge=0, description="Measurements in a row beyond the limits.")
     errors: int = Field(default=0, ge=0, description="Failed queries in a row.")
@@ -138,6 +206,12 @@ class AnalysisStatus(ApiModel):
     """What the gates say about the current step."""
 
     time: Time | None = Field(default=None, description="When the gates were last measured.")
+    step_times: tuple[Time, ...] = Field(
+        default=(),
+        max_length=20,
+        description="When each step of the attempt so far began, the first one first; comparisons count from there.",
+        json_schema_extra=LIST_ATOMIC,
+    )
     display: str = Field(default="", max_length=128, description="The gates for people, such as 2/3 Pass.")
     metrics: tuple[MetricStatus, ...] = Field(
         default=(), max_length=20, description="Each gate.", json_schema_extra=list_map("name")
@@ -164,6 +238,17 @@ class ActionTokens(ApiModel):
     retry: Token | None = Field(default=None, description="The last edgecanary.dev/retry token handled.")
 
 
+class Waiting(ApiModel):
+    """What the rollout waits for."""
+
+    reason: Reason = Field(description="Machine reason, the same as the Ready condition's.")
+    since: Time = Field(description="Since when it has waited for this.")
+    until: Time | None = Field(
+        default=None, description="When time alone ends the waiting. Absent: time alone does not."
+    )
+    ends_with: Message = Field(description="What ends it, for people.")
+
+
 class RolloutStatus(ApiModel):
     """What the operator observed and decided."""
 
@@ -184,6 +269,9 @@ class RolloutStatus(ApiModel):
     start_time: Time | None = Field(default=None, description="When the canary's first step began.")
     step: StepStatus | None = Field(
         default=None, description="Where the rollout stands. Absent: nothing is rolling."
+    )
+    waiting: Waiting | None = Field(
+        default=None, description="What is waited for, since when, and what would end it. Absent: nothing."
     )
     nodes: NodeCounts = Field(default_factory=NodeCounts, description="The fleet in numbers.")
     analysis: AnalysisStatus | None = Field(default=None, description="What the gates say about the step.")

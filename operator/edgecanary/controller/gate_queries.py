@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Vector
-from edgecanary.api.rollout import PrometheusSource
+from edgecanary.api.analysis import PrometheusSource
 from edgecanary.base.errors import InvalidInput, NotFound, WrongAnswer
 from edgecanary.clients.kube import Secrets
 from edgecanary.clients.prometheus import Prometheus, Trust

@@ -8,7 +8,7 @@ from edgecanary.analysis.presets import build_query
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError
 from edgecanary.analysis.template import Scope
 from edgecanary.analysis.threshold import evaluate
-from edgecanary.api.rollout import Analysis, Metric, MetricMode, OnMissing
+from edgecanary.api.analysis import Analysis, Metric, MetricMode, OnMissing
 from edgecanary.api.rollout_status import AnalysisStatus, MetricStatus, StepStatus, Verdict
 from edgecanary.base.errors import InvalidInput
 

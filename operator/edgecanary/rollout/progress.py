@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from edgecanary.analysis.template import Scope
+from edgecanary.api.analysis import OnMissing
 from edgecanary.api.modelrelease import CanaryStatement, RevisionStatement
-from edgecanary.api.rollout import Approval, Initial, OnDeadline, OnMissing, RollbackPolicy, Step
+from edgecanary.api.rollout import Approval, Initial, OnDeadline, RollbackPolicy, Step
 from edgecanary.api.rollout_status import AnalysisStatus, HistoryOutcome, StepStatus
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.rollout.cohort import Share, Stratum, cutoffs, to_bounds

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgecanary.analysis.presets import build_query
 from edgecanary.analysis.template import Scope, fill, nodes_pattern
-from edgecanary.api.rollout import Metric, Preset
+from edgecanary.api.analysis import Metric, Preset
 from edgecanary.base.errors import InvalidInput
 
 SCOPE = Scope(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Sample, Vector
 from edgecanary.analysis.threshold import evaluate, format_value, take_look
-from edgecanary.api.rollout import Metric
+from edgecanary.api.analysis import Metric
 from edgecanary.api.rollout_status import MeasurementOutcome, MetricStatus, Verdict
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Sample, Vector
 from edgecanary.analysis.template import Scope
-from edgecanary.api.rollout import Analysis, OnMissing
+from edgecanary.api.analysis import Analysis, OnMissing
 from edgecanary.api.rollout_status import AnalysisStatus, StepStatus, Verdict
 from edgecanary.rollout.gates import evaluate_gates, next_measurement, queries, view_gates, window_seconds
 
