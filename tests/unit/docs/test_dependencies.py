@@ -33,11 +33,12 @@ def declared() -> dict[str, set[str]]:
         "Both programs": names(found["dependencies"]),
         "Operator": names(extras["operator"]),
         "Agent": names(extras["agent"]),
+        "Plots": names(extras["plots"]),
         "Development": {name for group in groups.values() for name in names(group)},
     }
 
 
-@pytest.mark.parametrize("heading", ["Both programs", "Operator", "Agent", "Development"])
+@pytest.mark.parametrize("heading", ["Both programs", "Operator", "Agent", "Plots", "Development"])
 def test_each_section_names_just_the_direct_dependencies(heading: str) -> None:
     listed = column(section(page("docs/dependencies.md"), heading), 0)
     assert len(listed) == len(set(listed))
@@ -52,7 +53,7 @@ def test_every_line_says_why() -> None:
 
 def test_no_extra_is_left_out() -> None:
     found = cast("dict[str, Requirements]", project()["project"])
-    assert set(found["optional-dependencies"]) == {"operator", "agent"}
+    assert set(found["optional-dependencies"]) == {"operator", "agent", "plots"}
 
 
 def test_the_build_backend_is_named() -> None:

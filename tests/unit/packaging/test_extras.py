@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 OPERATOR_ONLY = {"kopf", "kubernetes", "boto3"}
-AGENT_ONLY = {"onnxruntime", "numpy", "httptools"}
+AGENT_ONLY = {"onnxruntime", "httptools"}
+PLOTS_ONLY = {"matplotlib", "PIL"}
 ENTRIES = {"operator": "edgecanary.controller.process", "agent": "edgecanary.agent.process"}
 
 
@@ -35,7 +36,9 @@ def test_the_operators_extra_has_no_runtime() -> None:
     assert not extra("operator") & AGENT_ONLY
 
 
-@pytest.mark.parametrize(("name", "foreign"), [("agent", OPERATOR_ONLY), ("operator", AGENT_ONLY)])
+@pytest.mark.parametrize(
+    ("name", "foreign"), [("agent", OPERATOR_ONLY | PLOTS_ONLY), ("operator", AGENT_ONLY | PLOTS_ONLY)]
+)
 def test_each_program_runs_without_the_others_packages(name: str, foreign: set[str]) -> None:
     loaded = loaded_by(ENTRIES[name]) | loaded_by(f"edgecanary.cli.{name}")
     assert not loaded & foreign
