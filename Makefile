@@ -81,6 +81,10 @@ changelog: $(STAMP) ## Can the change log be built from its fragments?
 bench: have-tools ## Measure, and write docs/benchmarks.md.
 	@$(PYTHON) benchmarks/run.py $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP) ## Break the planner and the gates line by line: which tests notice? Takes an hour; ARGS=rollout/rank.py for a part.
+	@$(PYTHON) hack/mutants.py $(ARGS)
+
 .PHONY: generate
 generate: $(STAMP) ## Write crds/ and docs/reference/ from the API types.
 	@$(PYTHON) hack/generate.py
