@@ -47,6 +47,11 @@ def fill(query: str, scope: Scope, *, field: str) -> str:
     return _PLACE.sub(replace, query)
 
 
+def names_place(query: str, name: str) -> bool:
+    """Whether the query has the place `{{ name }}`."""
+    return any(match[1] == name for match in _PLACE.finditer(query))
+
+
 def nodes_pattern(nodes: Sequence[str]) -> str:
     """A regular expression for just these nodes, escaped for use inside a PromQL string."""
     return (

@@ -1,13 +1,14 @@
 """The Threshold gate: what one look says, and what looks in a row say together."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecanary.analysis.look import format_value
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Sample, Vector
-from edgecanary.analysis.threshold import evaluate, format_value, take_look
+from edgecanary.analysis.verdict import evaluate, take_look
 from edgecanary.api.analysis import Metric
 from edgecanary.api.rollout_status import MeasurementOutcome, MetricStatus, Verdict
 
@@ -118,10 +119,32 @@ def test_a_fail_latches() -> None:
     assert status.message == "0.5 is below the limit 0.9"
 
 
-def test_a_metric_without_a_threshold_never_passes() -> None:
-    gate = metric(threshold=None, comparison={"method": "NegativeBinomial"})
+def test_a_latched_fail_keeps_what_it_said_and_only_notes_the_measurement() -> None:
+    status = run(metric(), answer(vector(0.5), baseline=0.97), answer(vector(0.99)))
+    assert (status.value, status.baseline) == ("0.5", "0.97")
+    assert [entry.value for entry in status.measurements] == ["0.5", "0.99"]
+
+
+def test_a_metric_without_limits_never_passes() -> None:
+    gate = metric().model_copy(update={"threshold": None})
     status = run(gate, answer(vector(0.99), samples=1000))
-    assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "NoThreshold")
+    assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "NoLimit")
+
+
+def test_the_status_says_how_it_was_judged_and_links_to_the_query() -> None:
+    status = evaluate(metric(), START, answer(vector(0.95)), NOW, prometheus="http://prometheus:9090/")
+    assert (status.method, status.limit, status.query) == ("Threshold", "at least 0.9", "up")
+    assert status.link == (
+        "http://prometheus:9090/graph?g0.expr=up&g0.tab=1&g0.moment_input=2026-01-05%2000%3A00%3A00"
+    )
+
+
+def test_since_moves_with_the_verdict_and_its_reason_alone() -> None:
+    later, last = NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)
+    first = evaluate(metric(), START, answer(vector(0.95)), NOW)
+    second = evaluate(metric(), first, answer(vector(0.96)), later)
+    third = evaluate(metric(), second, answer(Vector()), last)
+    assert (first.since, second.since, third.since) == (NOW, NOW, last)
 
 
 def test_errors_and_missing_data_are_counted_apart_and_forgotten_when_an_answer_comes() -> None:

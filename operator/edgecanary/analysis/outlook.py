@@ -1,0 +1,121 @@
+"""When a comparison will know enough: from what was seen so far, and for a plan before the rollout.
+
+All is for one fleet, in ticks of the history. Forecasts take it that requests keep coming as they do.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecanary.analysis.baseline import Baseline, Variation, ratio
+from edgecanary.analysis.counts import Flags, Floats
+from edgecanary.analysis.negative_binomial import Evidence
+from edgecanary.analysis.stretches import LEAST_VARIANCE, MOST_VARIANCE
+
+LONGEST_TICKS = 100_000.0
+"""No forecast goes further."""
+
+_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is still missing: requests to canary nodes, bad events expected among them, and ticks.
+
+    All are infinite if no time is enough: nodes vary too much for the declared effect, or nothing is asked.
+    """
+
+    requests: float
+    bad_events: float
+    ticks: float
+
+
+def remaining(baseline: Baseline, evidence: Evidence, needed: float, ticks: float) -> Remaining:
+    """How far the exposure is from `needed`, after that many ticks of comparison."""
+    if float(evidence.exposure) >= needed:
+        return Remaining(0.0, 0.0, 0.0)
+    total, bad = float(evidence.total.sum()), float(evidence.expected.sum())
+    if total <= 0 or bad <= 0 or ticks <= 0:
+        return Remaining(math.inf, math.inf, math.inf)
+    growth = np.geomspace(1.0, max(LONGEST_TICKS / ticks, 1.0), _POINTS)
+    seen = evidence.expected > 0
+    fixed = 1.0 / baseline.node_shape[seen] if bool(baseline.learned) else np.zeros(int(seen.sum()))
+    moving = np.maximum(evidence.dispersion[seen] - fixed, LEAST_VARIANCE)
+    shrink = _shrink(baseline, ticks, growth)
+    mean = evidence.expected[seen] * growth[:, None]
+    dispersion = fixed + moving * shrink[:, None]
+    own = (mean / (1.0 + dispersion * mean)).sum(-1)
+    exposure = own / (1.0 + own * float(evidence.uncertainty) * np.maximum(shrink, 1.0 / growth))
+    times = _first(exposure, growth, needed)
+    return Remaining(total * (times - 1.0), bad * (times - 1.0), ticks * (times - 1.0))
+
+
+def planned_exposure(baseline: Baseline, requests: Floats, canary: Flags, ticks: Floats | float) -> Floats:
+    """The exposure expected after `ticks`, for nodes with so many requests a tick; `ticks` may be an array."""
+    at = np.atleast_1d(np.asarray(ticks, np.float64))
+    variance = np.clip(_over(baseline, at).variance, LEAST_VARIANCE, MOST_VARIANCE)[:, None]
+    dispersion = variance + 1.0 / baseline.node_shape
+    mean = baseline.node_rate * requests * at[:, None]
+    own = np.where(canary, mean / (1.0 + dispersion * mean), 0.0).sum(-1)
+    controls = np.where(canary, 0.0, mean)
+    events = controls.sum(-1)
+    uncertainty = 1.0 / (events + 2.0) + ratio((controls**2 * dispersion).sum(-1), events**2, 0.0)
+    found: Floats = (own / (1.0 + own * uncertainty)).reshape(np.shape(ticks))
+    return found
+
+
+def planned_ticks(baseline: Baseline, requests: Floats, canary: Flags, needed: float) -> float:
+    """After how many ticks that exposure is expected; infinite if it never is."""
+    ticks = np.geomspace(1.0, LONGEST_TICKS, _POINTS)
+    return _first(planned_exposure(baseline, requests, canary, ticks), ticks, needed)
+
+
+def assumed_baseline(nodes: int, rate: float, spread: float = 0.5, variance: float = 0.05) -> Baseline:
+    """A baseline for planning without a history.
+
+    `rate` is bad events per request, `spread` how much nodes differ (the coefficient of variation of their
+    rates), and `variance` how much their counts vary in time (relative to the square of their mean).
+    """
+    shape = np.full(nodes, 1.0 / spread**2)
+    constant = Variation(np.array([variance]), np.array([1.0]), np.array([variance]))
+    return Baseline(
+        rate=np.asarray(rate),
+        shape=shape[:1].sum(),
+        node_rate=np.full(nodes, rate),
+        node_shape=shape,
+        learned=np.asarray(True),
+        windows=np.ones(1),
+        around=constant,
+        ahead=constant,
+        common=constant,
+        sample=np.arange(nodes),
+    )
+
+
+def _over(baseline: Baseline, ticks: Floats) -> Variation:
+    table = Variation(*(values[None, :] for values in _tables(baseline.ahead)))
+    return baseline.over(table, ticks)
+
+
+def _tables(variation: Variation) -> tuple[Floats, Floats, Floats]:
+    return variation.variance, variation.information, variation.pilot
+
+
+def _shrink(baseline: Baseline, ticks: float, growth: Floats) -> Floats:
+    """How much smaller nodes' variance becomes as time grows, by the history; never larger."""
+    variance = np.maximum(_over(baseline, ticks * growth).variance, LEAST_VARIANCE)
+    found: Floats = np.minimum(variance / variance[0], 1.0)
+    return found
+
+
+def _first(exposure: Floats, places: Floats, needed: float) -> float:
+    """The first place at which the exposure is enough, between the points that are known."""
+    enough = np.flatnonzero(exposure >= needed)
+    if enough.size == 0:
+        return math.inf
+    last = int(enough[0])
+    if last == 0:
+        return float(places[0])
+    part = (needed - exposure[last - 1]) / (exposure[last] - exposure[last - 1])
+    return float(places[last - 1] + part * (places[last] - places[last - 1]))

@@ -1,0 +1,88 @@
+"""Exposure: what a declared effect needs, what is missing, and what a plan will reach."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edgecanary.analysis.baseline import learn
+from edgecanary.analysis.exposure import detectable_ratio, needed_exposure
+from edgecanary.analysis.grid import block_edges
+from edgecanary.analysis.negative_binomial import Evidence, weigh
+from edgecanary.analysis.outlook import assumed_baseline, planned_exposure, planned_ticks, remaining
+from tests.unit.analysis.fleets import Traffic, one, one_run, trace
+
+FLEET = assumed_baseline(100, rate=0.01)
+REQUESTS = np.full(100, 20.0)
+FIVE = np.arange(100) < 5
+
+
+def seen(ticks: int) -> Evidence:
+    made = trace(Traffic(nodes=30, canaries=6, history_ticks=192, ticks=80))
+    return weigh(learn(one(made.history, 0)), one_run(made.blocks(block_edges(ticks)), 0))
+
+
+@pytest.mark.parametrize(("ratio", "needed"), [(1.5, 97.3), (2.0, 33.3), (3.0, 13.26)])
+def test_a_declared_ratio_needs_sixteen_over_its_squared_logarithm(ratio: float, needed: float) -> None:
+    assert needed_exposure(ratio) == pytest.approx(needed, rel=1e-3)
+    assert float(detectable_ratio(np.asarray(needed_exposure(ratio)))) == pytest.approx(ratio)
+
+
+def test_without_exposure_nothing_can_be_detected() -> None:
+    assert math.isinf(float(detectable_ratio(np.asarray(0.0))))
+    assert np.isfinite(detectable_ratio(np.asarray(1e-12)))
+
+
+def test_nothing_remains_when_the_exposure_is_reached() -> None:
+    found = seen(40)
+    left = remaining(learn(one(trace(Traffic()).history, 0)), found, float(found.exposure) * 0.9, 40)
+    assert (left.requests, left.bad_events, left.ticks) == (0, 0, 0)
+
+
+def test_what_remains_comes_near_what_later_counts_show() -> None:
+    made = trace(Traffic(nodes=30, canaries=6, history_ticks=192, ticks=80))
+    baseline, now, later = learn(one(made.history, 0)), seen(16), seen(64)
+    left = remaining(baseline, now, float(later.exposure), 16)
+    assert 0.4 * 48 < left.ticks < 2.5 * 48
+    assert left.requests == pytest.approx(left.ticks / 16 * float(now.total.sum()))
+
+
+def test_more_exposure_takes_longer_and_too_much_is_never_reached() -> None:
+    baseline = learn(one(trace(Traffic(nodes=30, canaries=6, history_ticks=192, ticks=80)).history, 0))
+    found = seen(16)
+    needs = [float(found.exposure) * growth for growth in (1.2, 1.5, 2.0)]
+    waits = [remaining(baseline, found, need, 16).ticks for need in needs]
+    assert waits == sorted(waits)
+    assert waits[0] > 0
+    assert math.isinf(remaining(baseline, found, 1e9, 16).ticks)
+
+
+def test_without_requests_the_rest_takes_for_ever() -> None:
+    made = trace(Traffic(canaries=0))
+    baseline = learn(one(made.history, 0))
+    nothing = weigh(baseline, one_run(made.blocks(block_edges(20)), 0))
+    assert math.isinf(remaining(baseline, nothing, 10.0, 20).requests)
+
+
+def test_a_plan_reaches_more_with_time_canaries_and_controls() -> None:
+    by_time = planned_exposure(FLEET, REQUESTS, FIVE, np.array([1.0, 10.0, 100.0]))
+    assert (np.diff(by_time) > 0).all()
+    assert planned_exposure(FLEET, REQUESTS, np.arange(100) < 20, 10.0) > by_time[1]
+    fewer = assumed_baseline(10, rate=0.01)
+    assert planned_exposure(fewer, REQUESTS[:10], FIVE[:10], 10.0) < by_time[1]
+
+
+def test_a_plan_equals_its_formula() -> None:
+    mean, dispersion = 0.01 * 20 * 10, 0.05 + 0.25
+    own = 5 * mean / (1 + dispersion * mean)
+    uncertainty = 1 / (95 * mean + 2) + dispersion / 95
+    expected = 1 / (1 / own + uncertainty)
+    assert float(planned_exposure(FLEET, REQUESTS, FIVE, 10.0)) == pytest.approx(expected)
+
+
+def test_the_planned_time_is_when_the_planned_exposure_is_enough() -> None:
+    needed = needed_exposure(3.0)
+    ticks = planned_ticks(FLEET, REQUESTS, FIVE, needed)
+    assert float(planned_exposure(FLEET, REQUESTS, FIVE, ticks)) == pytest.approx(needed, rel=0.01)
+    assert math.isinf(planned_ticks(FLEET, REQUESTS, FIVE, needed_exposure(1.05)))
+    assert math.isinf(planned_ticks(FLEET, REQUESTS * 0, FIVE, needed))
