@@ -3,22 +3,23 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgecanary.api import GROUP
-from edgelab.generate import crd, reference
+from edgelab.generate import crd, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
 CRD_FOLDER = Path("crds")
 REFERENCE = Path("docs/reference/api.md")
+SEMANTICS = Path("docs/guides/rollout-semantics.md")
 
 
 def generated_files() -> dict[Path, str]:
     """Every generated file, by its path from the checkout's root, with what it must hold."""
     files = {CRD_FOLDER / f"{GROUP}_{kind.plural}.yaml": crd.to_yaml(kind) for kind in KINDS}
-    return {**files, REFERENCE: reference.page(KINDS)}
+    return {**files, REFERENCE: reference.page(KINDS), SEMANTICS: semantics.page()}
 
 
 def differences(files: Mapping[Path, str], root: Path) -> str:
@@ -42,16 +43,24 @@ def write(files: Mapping[Path, str], root: Path) -> list[Path]:
     return changed
 
 
-def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """The command: write the files, or with `--check` fail with a diff when one is not current."""
+def main(
+    arguments: Sequence[str] | None = None,
+    root: Path = ROOT,
+    more: Callable[[], Mapping[Path, str]] = dict,
+) -> int:
+    """The command: write the files, or with `--check` fail with a diff when one is not current.
+
+    `more` gives further files that are generated.
+    """
     parser = argparse.ArgumentParser(
-        prog="hack/generate.py", description="Writes the CustomResourceDefinitions and the API reference."
+        prog="hack/generate.py",
+        description="Writes all that is generated: definitions, reference, rollout situations, simulated logs.",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail with a diff if a file differs"
     )
     options = parser.parse_args(arguments)
-    files = generated_files()
+    files = {**generated_files(), **more()}
     if not options.check:
         for path in write(files, root):
             print(f"written: {path}")

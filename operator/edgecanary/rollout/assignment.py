@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgecanary.api.modelrelease import ModelReleaseSpec, ReleasedVariant, RevisionStatement
+from edgecanary.api.modelrelease import ModelReleaseSpec, Otherwise, ReleasedVariant, RevisionStatement
 from edgecanary.rollout.cohort import stratum_of, to_bounds
 from edgecanary.rollout.eligibility import NodeFacts, fitting_variant, misfits
 from edgecanary.rollout.rank import rank
@@ -17,8 +17,10 @@ class Role(StrEnum):
     CANARY = "Canary"
     NONE = "None"
     """The release is for the node and names no revision for it: it serves nothing."""
+    KEPT = "Kept"
+    """As NONE, but the node keeps what it runs, unless the release rejects that."""
     NOT_TARGETED = "NotTargeted"
-    """The release is not for the node."""
+    """The release is not for the node: it keeps what it runs, unless the release rejects that."""
     INCOMPATIBLE = "Incompatible"
     """The release is for the node and no variant fits: it keeps what it has."""
 
@@ -48,7 +50,8 @@ def assign(release: ModelReleaseSpec, node: NodeFacts) -> Assignment:
         if canary and variant:
             return Assignment(Role.CANARY, canary, variant)
     if release.stable is None or is_rejected(release, release.stable.revision):
-        return Assignment(Role.NONE, message="the release names no revision for this node")
+        kept = release.otherwise is Otherwise.KEEP
+        return Assignment(Role.KEPT if kept else Role.NONE, message="the release names no revision for this node")
     stable = release.stable
     variant = fitting_variant(stable.variants, node, serve=stable.serve)
     if variant is None:

@@ -16,7 +16,7 @@ class Situation:
     """What is to be said of an object.
 
     `stalled` is the reason of the Stalled condition, or None; likewise `reconciling` is whether
-    work goes on by itself or waits for something that is expected to come.
+    work goes on by itself or waits for something that is expected to come. `until` is when time alone ends it.
     """
 
     ready: ReadyStatus
@@ -24,11 +24,12 @@ class Situation:
     message: str
     reconciling: bool = False
     stalled: str | None = None
+    until: datetime | None = None
 
 
-def working(reason: str, message: str) -> Situation:
+def working(reason: str, message: str, *, until: datetime | None = None) -> Situation:
     """Work goes on, or waits for something that is expected to come."""
-    return Situation("Unknown", reason, message, reconciling=True)
+    return Situation("Unknown", reason, message, reconciling=True, until=until)
 
 
 def stuck(reason: str, message: str, *, stalled: str | None = None) -> Situation:

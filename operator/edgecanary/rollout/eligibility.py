@@ -36,6 +36,43 @@ def misfit(variant: Variant, node: NodeFacts, *, serve: bool = True) -> str | No
 
     A model that is only delivered (`serve` False) needs no runtime.
     """
+    if (lack := _lacks(variant, node, serve=serve)) is not None:
+        return lack
+    if not _selects(variant, node):
+        return "the variant's nodeSelector does not match"
+    return None
+
+
+def fitting(variants: Sequence[Variant], nodes: Iterable[NodeFacts], *, serve: bool = True) -> list[bool]:
+    """For each node whether a variant fits, as `fitting_variant` says it.
+
+    Nodes of the same hardware are looked at once, as far as labels do not decide.
+    """
+    by_hardware: dict[tuple[object, ...], tuple[Variant, ...]] = {}
+    found = []
+    for node in nodes:
+        hardware = (node.architecture, node.memory_bytes, node.accelerators, node.runtimes)
+        able = by_hardware.get(hardware)
+        if able is None:
+            able = tuple(variant for variant in variants if _lacks(variant, node, serve=serve) is None)
+            able = tuple(variant for variant in able if _is_for_all(variant))[:1] or able
+            by_hardware[hardware] = able
+        found.append(any(_is_for_all(variant) or _selects(variant, node) for variant in able))
+    return found
+
+
+def _is_for_all(variant: Variant) -> bool:
+    return variant.requires is None or variant.requires.node_selector is None
+
+
+def _selects(variant: Variant, node: NodeFacts) -> bool:
+    """Whether the variant's nodeSelector matches the node's labels."""
+    needs = variant.requires
+    return needs is None or needs.node_selector is None or matches(needs.node_selector, node.labels)
+
+
+def _lacks(variant: Variant, node: NodeFacts, *, serve: bool) -> str | None:
+    """What the node's hardware or agent lacks for the variant."""
     if serve and node.runtimes is not None and variant.format not in node.runtimes:
         return f"no runtime for {variant.format}"
     needs = variant.requires
@@ -49,8 +86,6 @@ def misfit(variant: Variant, node: NodeFacts, *, serve: bool = True) -> str | No
             return f"memory {human_bytes(node.memory_bytes)} is less than {needs.min_memory}"
     if missing := set(needs.accelerators) - node.accelerators:
         return f"no accelerator {', '.join(sorted(missing))}"
-    if needs.node_selector is not None and not matches(needs.node_selector, node.labels):
-        return "the variant's nodeSelector does not match"
     return None
 
 

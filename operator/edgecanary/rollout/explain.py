@@ -1,15 +1,89 @@
-"""What a rollout waits for, in words. Times are absolute: a status changes when something does."""
+"""What a rollout waits for and why it was taken back, in words.
+
+Times are absolute: a status changes when something does.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from edgecanary.api.edgenode import ModelResult
 from edgecanary.api.modelrelease import RevisionStatement
 from edgecanary.api.rollout import RolloutSpec, Step
+from edgecanary.api.rollout_status import Evidence, MetricStatus, NodeEvidence
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.rollout.eligibility import misfits
 from edgecanary.rollout.fleet import StepView, Targets, names
 from edgecanary.rollout.gates import GateView, describe
+
+FAILURE_LIMIT = 640
+"""The longest account of failed metrics, in characters: an Event takes 1024, and says more than that."""
+
+_LEAST_ROOM = 80
+_AND_MORE = "; and 20 more"
+
+
+def describe_failure(metric: MetricStatus, *, limit: int = FAILURE_LIMIT) -> str:
+    """Why a metric failed, in one line: its message, and what that leaves out of the facts.
+
+    The facts are value, limit, baseline, samples, evidence and the worst nodes. At most `limit` characters: the
+    worst nodes are left out first, the last one before the others.
+    """
+    said = metric.message or metric.reason or metric.verdict
+    text = "; ".join([f"{metric.name}: {said}", *_unsaid(metric, said)])
+    named = [node for node in metric.worst_nodes if node.name not in said]
+    for kept in range(len(named), 0, -1):
+        longer = f"{text}; worst nodes: {', '.join(describe_node_evidence(node) for node in named[:kept])}"
+        if len(longer) <= limit:
+            return longer
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def describe_failures(metrics: Sequence[MetricStatus], *, limit: int = FAILURE_LIMIT) -> str:
+    """Why each of the metrics failed, in `limit` characters together; those without room are counted."""
+    told: list[str] = []
+    left = limit
+    for position, metric in enumerate(metrics):
+        others = len(metrics) - position - 1
+        room = max(left // (others + 1), min(left, _LEAST_ROOM)) if others else left
+        if room < _LEAST_ROOM and told:
+            told.append(f"and {others + 1} more")
+            break
+        told.append(describe_failure(metric, limit=room - (len(_AND_MORE) if others else 0)))
+        left -= len(told[-1]) + len("; ")
+    return "; ".join(told)
+
+
+def _unsaid(metric: MetricStatus, said: str) -> list[str]:
+    """Facts that the message does not tell, all but the nodes."""
+    facts = (
+        ("value ", metric.value, ""),
+        ("limit ", metric.limit or None, ""),
+        ("stable ", metric.baseline, ""),
+        ("", None if metric.samples is None else str(metric.samples), " samples"),
+    )
+    missing = [f"{before}{fact}{after}" for before, fact, after in facts if fact and not _tells(said, fact)]
+    found = [", ".join(missing)] if missing else []
+    if metric.evidence is not None and metric.evidence.value not in said:
+        found.append(describe_evidence(metric.evidence, metric.method))
+    return found
+
+
+def _tells(said: str, fact: str) -> bool:
+    """Whether the text has all the numbers of the fact."""
+    numbers = [word.strip(";,") for word in fact.split() if any(sign.isdigit() for sign in word)]
+    return all(number in said for number in numbers) if numbers else fact in said
+
+
+def describe_evidence(evidence: Evidence, method: str) -> str:
+    """What a comparison found: `evidence 34.2 against 20 (NegativeBinomial, 5 canary and 95 stable nodes)`."""
+    counted = f"{evidence.canary_nodes} canary and {evidence.control_nodes} stable nodes"
+    return (
+        f"evidence {evidence.value} against {evidence.limit} ({', '.join(filter(None, (method, counted)))})"
+    )
+
+
+def describe_node_evidence(node: NodeEvidence) -> str:
+    """What one node counted: `edge-07 with 12 of 240 bad, 3.1 expected`."""
+    return f"{node.name} with {node.bad} of {node.total} bad, {node.expected} expected"
 
 
 def step_display(steps: Sequence[Step], position: int) -> str:
@@ -42,16 +116,9 @@ def describe_updating(view: StepView, statement: RevisionStatement, title: str) 
     text = f"{title}: {len(view.updated)} of {len(view.nodes)} nodes run {statement.version}, {view.online} online"
     if view.pending:
         text += f"; waiting for {names(view.pending)}"
-    return "NodesUpdating", text + _troubles(view, statement.revision)
-
-
-def _troubles(view: StepView, revision: str) -> str:
-    """What hinders the first node that reports trouble with the revision."""
-    for node in view.pending:
-        report = node.report
-        if report and report.desired == revision and report.result is not ModelResult.NONE:
-            return f"; {node.facts.name}: {report.reason or report.result}: {report.message}"
-    return ""
+    if view.troubles:
+        text += f"; {view.troubles}"
+    return "NodesUpdating", text
 
 
 def describe_baking(title: str, view: StepView, end: datetime, gates: GateView) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from edgecanary.analysis.counting import Attempt
 from edgecanary.analysis.presets import build_query
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError
 from edgecanary.analysis.template import Scope
-from edgecanary.analysis.threshold import evaluate
+from edgecanary.analysis.verdict import decides, evaluate, only_compares
 from edgecanary.api.analysis import Analysis, Metric, MetricMode, OnMissing
 from edgecanary.api.rollout_status import AnalysisStatus, MetricStatus, StepStatus, Verdict
 from edgecanary.base.errors import InvalidInput
@@ -51,12 +52,18 @@ def next_measurement(analysis: Analysis, status: AnalysisStatus | None, now: dat
     return min(status.time, now) + timedelta(seconds=analysis.interval_seconds)
 
 
-def queries(analysis: Analysis, step: StepStatus, scope: Scope, now: datetime) -> tuple[MetricQuery, ...]:
-    """What to ask Prometheus now. A query that cannot be built is left out; `evaluate_gates` reports it."""
+def queries(
+    analysis: Analysis, step: StepStatus, scope: Scope, now: datetime, before: AnalysisStatus | None = None
+) -> tuple[MetricQuery, ...]:
+    """What to ask Prometheus now; `before` is the attempt's analysis so far.
+
+    A query that cannot be built, or has nothing to compare with, is left out; `evaluate_gates` reports it.
+    """
     found = []
     for index, metric in enumerate(analysis.metrics):
-        if not _delayed(metric, step, now):
-            query = _build(metric, scope, index)
+        if not _delayed(metric, step, now) and not _idle(metric, scope):
+            attempt = _attempt(analysis, metric, before, step.start_time)
+            query = _build(metric, scope, index, attempt, now)
             if isinstance(query, MetricQuery):
                 found.append(query)
     return tuple(found)
@@ -70,24 +77,22 @@ def evaluate_gates(
     now: datetime,
 ) -> AnalysisStatus | None:
     """The gates after the answers; unchanged when nothing was asked."""
-    broken = {
-        metric.name: Answer(MetricQuery(metric.name, metric.query or ""), failure)
-        for index, metric in enumerate(analysis.metrics)
-        if isinstance(failure := _build(metric, scope, index), QueryError)
-    }
-    if not answers and not (broken and next_measurement(analysis, before, now) <= now):
+    unasked = _unasked(analysis, before, scope, now)
+    if not answers and not (unasked and next_measurement(analysis, before, now) <= now):
         return before
     known = {status.name: status for status in before.metrics} if before else {}
-    found = {**broken, **answers}
+    found = {**unasked, **answers}
+    url = analysis.prometheus.url
     metrics = tuple(
-        evaluate(metric, known.get(metric.name, MetricStatus(name=metric.name)), found[metric.name], now)
+        evaluate(metric, _before(metric, known), found[metric.name], now, prometheus=url)
         if metric.name in found
-        else known.get(
-            metric.name, MetricStatus(name=metric.name, reason="NotMeasured", message="not measured yet")
-        )
+        else _before(metric, known)
         for metric in analysis.metrics
     )
-    return AnalysisStatus(time=now, display=_display(analysis.metrics, metrics), metrics=metrics)
+    status = before or AnalysisStatus()
+    return status.model_copy(
+        update={"time": now, "display": _display(analysis.metrics, metrics), "metrics": metrics}
+    )
 
 
 def view_gates(analysis: Analysis | None, status: AnalysisStatus | None) -> GateView:
@@ -96,14 +101,9 @@ def view_gates(analysis: Analysis | None, status: AnalysisStatus | None) -> Gate
         return GateView(None)
     known = {metric.name: metric for metric in status.metrics} if status else {}
     enforced = [
-        (
-            metric,
-            known.get(
-                metric.name, MetricStatus(name=metric.name, reason="NotMeasured", message="not measured yet")
-            ),
-        )
+        (metric, found)
         for metric in analysis.metrics
-        if metric.mode is MetricMode.ENFORCE
+        if metric.mode is MetricMode.ENFORCE and decides(found := _before(metric, known))
     ]
     return GateView(
         status,
@@ -135,16 +135,58 @@ def _delayed(metric: Metric, step: StepStatus, now: datetime) -> bool:
     return now < step.bake_start_time + timedelta(seconds=metric.initial_delay_seconds)
 
 
-def _build(metric: Metric, scope: Scope, index: int) -> MetricQuery | QueryError:
+def _idle(metric: Metric, scope: Scope) -> bool:
+    """Whether there is nothing to ask: only a comparison, and no stable revision to compare with."""
+    return not scope.stable and only_compares(metric)
+
+
+def _unasked(
+    analysis: Analysis, before: AnalysisStatus | None, scope: Scope, now: datetime
+) -> dict[str, Answer]:
+    """Answers for metrics that Prometheus is not asked for: they cannot be asked, or have nothing to say."""
+    found: dict[str, Answer] = {}
+    for index, metric in enumerate(analysis.metrics):
+        shown = MetricQuery(metric.name, metric.query or "")
+        if _idle(metric, scope):
+            found[metric.name] = Answer(shown, None)
+            continue
+        query = _build(metric, scope, index, _attempt(analysis, metric, before, now), now)
+        if isinstance(query, QueryError):
+            found[metric.name] = Answer(shown, query)
+    return found
+
+
+def _attempt(
+    analysis: Analysis, metric: Metric, before: AnalysisStatus | None, otherwise: datetime
+) -> Attempt:
+    """What comparisons need to know; `otherwise` is when the attempt began where that was not noted."""
+    known = {status.name: status.bound_seconds for status in before.metrics} if before else {}
+    return Attempt(
+        step_times=(before.step_times if before else ()) or (otherwise,),
+        history_seconds=analysis.history_seconds,
+        interval_seconds=analysis.interval_seconds,
+        bound=known.get(metric.name, ""),
+    )
+
+
+def _build(
+    metric: Metric, scope: Scope, index: int, attempt: Attempt, now: datetime
+) -> MetricQuery | QueryError:
+    field = f"spec.analysis.metrics[{index}]"
     try:
-        return build_query(metric, scope, field=f"spec.analysis.metrics[{index}]")
+        return build_query(metric, scope, field=field, attempt=attempt, now=now)
     except InvalidInput as error:
         return QueryError("QueryInvalid", error.message)
 
 
+def _before(metric: Metric, known: Mapping[str, MetricStatus]) -> MetricStatus:
+    unmeasured = MetricStatus(name=metric.name, reason="NotMeasured", message="not measured yet")
+    return known.get(metric.name, unmeasured)
+
+
 def _display(metrics: Sequence[Metric], statuses: Sequence[MetricStatus]) -> str:
     enforced = {metric.name for metric in metrics if metric.mode is MetricMode.ENFORCE}
-    verdicts = [status.verdict for status in statuses if status.name in enforced]
+    verdicts = [status.verdict for status in statuses if status.name in enforced and decides(status)]
     failed = sum(verdict is Verdict.FAIL for verdict in verdicts)
     if failed:
         return f"{failed}/{len(verdicts)} Fail"

@@ -1,15 +1,20 @@
 """What was decided, before it is written out as a release and a status."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgecanary.api.meta import Condition, ConditionType
-from edgecanary.api.modelrelease import CanaryStatement, ModelReleaseSpec, RejectedRevision, RevisionStatement
+from edgecanary.api.modelrelease import (
+    CanaryStatement,
+    ModelReleaseSpec,
+    Otherwise,
+    RejectedRevision,
+    RevisionStatement,
+)
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.api.rollout_status import (
     AnalysisStatus,
     HistoryEntry,
-    HistoryOutcome,
     NodeCounts,
     RolloutStatus,
     StepStatus,
@@ -18,6 +23,7 @@ from edgecanary.rollout.conditions import Situation, build_conditions, find_cond
 from edgecanary.rollout.context import Context
 from edgecanary.rollout.snapshot import Plan, PlannedEvent
 from edgecanary.rollout.statement import reference
+from edgecanary.rollout.waiting import waiting
 
 KEPT_HISTORY = 10
 KEPT_REJECTED = 32
@@ -26,9 +32,9 @@ WAITING_REASONS = frozenset(
         "AnalysisInconclusive",
         "AwaitingApproval",
         "AwaitingRollback",
-        "ComparisonUnavailable",
         "DeadlineExceeded",
         "InvalidSpec",
+        "ModelConflict",
         "ModelInvalid",
         "ModelNotFound",
         "NoMatchingNodes",
@@ -42,102 +48,121 @@ WAITING_REASONS = frozenset(
 
 
 @dataclass(frozen=True)
+class Release:
+    """Who is stable and canary now. `keys` and `salt` are the canary's: its strata and the order of its nodes."""
+
+    stable: RevisionStatement | None
+    canary: CanaryStatement | None = None
+    keys: tuple[str, ...] = ()
+    salt: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What was decided: who is stable and canary now, where the rollout stands, what to say."""
+    """What was decided: who runs what, where the rollout stands, what to say."""
 
     situation: Situation
     counts: NodeCounts
-    stable: RevisionStatement | None
-    canary: CanaryStatement | None = None
+    release: Release
     rejected: tuple[RejectedRevision, ...] = ()
     step: StepStatus | None = None
     analysis: AnalysisStatus | None = None
     start_time: datetime | None = None
-    ended: HistoryEntry | None = None
+    ended: tuple[HistoryEntry, ...] = ()
     events: tuple[PlannedEvent, ...] = ()
     requeue_seconds: float | None = None
+
+    def saying(self, *events: PlannedEvent) -> "Outcome":
+        """The outcome with more Events."""
+        return replace(self, events=self.events + events)
 
 
 def to_plan(context: Context, outcome: Outcome) -> Plan:
     """The decision as the wanted release and status."""
+    situation = _with_waiting_actions(context, outcome.situation)
     return Plan(
         release=_release(context, outcome),
-        status=_status(context, outcome),
-        events=outcome.events + _waiting_event(context, outcome.situation),
+        status=_status(context, replace(outcome, situation=situation)),
+        events=outcome.events + _waiting_event(context, situation),
         requeue_seconds=outcome.requeue_seconds,
     )
 
 
-def hold(context: Context, situation: Situation) -> Plan:
-    """Leaves the release and where the rollout stands as they are and says why."""
-    status = context.status.model_copy(
-        update={
-            "observed_generation": context.snapshot.rollout.metadata.generation,
-            "conditions": _conditions(context, situation),
-            "actions": context.actions.tokens,
-        }
-    )
-    return Plan(release=None, status=status, events=_waiting_event(context, situation))
+def hold(
+    context: Context,
+    situation: Situation,
+    *,
+    rejected: RejectedRevision | None = None,
+    ended: tuple[HistoryEntry, ...] = (),
+    events: tuple[PlannedEvent, ...] = (),
+) -> Plan:
+    """Leaves the release and where the rollout stands as they are and says why.
 
-
-def end_entry(context: Context, outcome: HistoryOutcome, reason: str) -> HistoryEntry | None:
-    """The history entry for the end of the canary that the release or the status names."""
-    canary = context.canary or context.status.canary
-    if canary is None:
-        return None
-    return HistoryEntry(
-        revision=canary.revision,
-        version=canary.version,
-        outcome=outcome,
-        reason=reason,
-        attempt=context.canary.attempt if context.canary else max(1, context.status.attempt),
-        start_time=context.status.start_time,
-        end_time=context.now,
-    )
+    A canary that was `rejected` all the same is no longer one.
+    """
+    situation = _with_waiting_actions(context, situation)
+    before = context.status
+    changes: dict[str, object] = {
+        "observed_generation": context.snapshot.rollout.metadata.generation,
+        "conditions": _conditions(context, situation),
+        "waiting": waiting(before.waiting, situation, steps=(before.step, before.step), now=context.now),
+        "actions": context.actions.tokens,
+    }
+    if rejected is not None:
+        others = (entry for entry in context.rejected if entry.revision != rejected.revision)
+        changes |= {"canary": None, "attempt": 0, "step": None, "start_time": None}
+        changes |= {"rejected": (*others, rejected)[-KEPT_REJECTED:], "history": _history(context, ended)}
+    status = before.model_copy(update=changes)
+    return Plan(release=None, status=status, events=events + _waiting_event(context, situation))
 
 
 def _release(context: Context, outcome: Outcome) -> ModelReleaseSpec | None:
-    """The wanted release; None before there is anything to release."""
-    current = context.snapshot.release
-    if current is None and outcome.stable is None and outcome.canary is None:
+    """The wanted release; None before there is anything to release of the model."""
+    current, wanted = context.snapshot.release, outcome.release
+    if context.release is None and wanted.stable is None and wanted.canary is None:
         return None
     spec = context.spec
-    if outcome.canary is not None:
-        salt = context.salt(outcome.canary.revision)
-    else:
-        salt = current.spec.salt if current else ""
     policy: RolloutSpec | ModelReleaseSpec = spec if context.sound or current is None else current.spec
-    stratify_by = spec.strategy.stratify_by if policy is spec or current is None else current.spec.stratify_by
+    keys = spec.strategy.stratify_by if policy is spec or current is None else current.spec.stratify_by
     return ModelReleaseSpec(
         model=spec.model_ref.name,
         sequence=current.spec.sequence if current else 1,
-        stable=outcome.stable,
-        canary=outcome.canary,
+        stable=wanted.stable,
+        canary=wanted.canary,
+        otherwise=Otherwise.KEEP if wanted.stable is None else Otherwise.WITHDRAW,
+        yields=context.winner is not None,
         rejected=outcome.rejected[-KEPT_REJECTED:],
         node_selector=policy.node_selector,
-        stratify_by=stratify_by,
-        salt=salt,
+        stratify_by=wanted.keys if wanted.canary else keys,
+        salt=wanted.salt if wanted.canary else current.spec.salt if current else "",
         update_windows=policy.update_windows,
         health=policy.health,
     )
 
 
 def _status(context: Context, outcome: Outcome) -> RolloutStatus:
-    history = context.status.history + ((outcome.ended,) if outcome.ended else ())
+    before, wanted = context.status, outcome.release
     return RolloutStatus(
         observed_generation=context.snapshot.rollout.metadata.generation,
         conditions=_conditions(context, outcome.situation),
-        stable=reference(outcome.stable) if outcome.stable else None,
-        canary=reference(outcome.canary) if outcome.canary else None,
-        attempt=outcome.canary.attempt if outcome.canary else 0,
+        stable=reference(wanted.stable) if wanted.stable else None,
+        canary=reference(wanted.canary) if wanted.canary else None,
+        attempt=wanted.canary.attempt if wanted.canary else 0,
         start_time=outcome.start_time,
         step=outcome.step,
+        waiting=waiting(
+            before.waiting, outcome.situation, steps=(before.step, outcome.step), now=context.now
+        ),
         nodes=outcome.counts,
         analysis=outcome.analysis,
         rejected=outcome.rejected[-KEPT_REJECTED:],
-        history=history[-KEPT_HISTORY:],
+        history=_history(context, outcome.ended),
         actions=context.actions.tokens,
     )
+
+
+def _history(context: Context, ended: tuple[HistoryEntry, ...]) -> tuple[HistoryEntry, ...]:
+    return (*context.status.history, *ended)[-KEPT_HISTORY:]
 
 
 def _conditions(context: Context, situation: Situation) -> tuple[Condition, ...]:
@@ -147,6 +172,15 @@ def _conditions(context: Context, situation: Situation) -> tuple[Condition, ...]
         generation=context.snapshot.rollout.metadata.generation,
         now=context.now,
     )
+
+
+def _with_waiting_actions(context: Context, situation: Situation) -> Situation:
+    """The situation, naming the actions whose tokens wait for its end."""
+    if not context.actions.waiting:
+        return situation
+    names = " and ".join(context.actions.waiting)
+    cause = "this is over" if context.obstacle or context.winner else "spec.paused is false"
+    return replace(situation, message=f"{situation.message}; {names} acts once {cause}")
 
 
 def _waiting_event(context: Context, situation: Situation) -> tuple[PlannedEvent, ...]:

@@ -1,7 +1,7 @@
 """The planner: from a snapshot to what is to be written, as a pure function.
 
-It decides in this order: which revision is wanted, what a person asked for (abort, retry), whether the
-canary in progress must be taken back, and then how far it may go.
+It decides in this order: whether the model is this Rollout's at all, which revision is wanted, what a person asked
+for (abort, retry), whether the canary in progress must be taken back, and then how far it may go.
 """
 
 from dataclasses import replace
@@ -9,27 +9,26 @@ from datetime import datetime
 
 from edgecanary.analysis.query import MetricQuery
 from edgecanary.api.fields import clip
-from edgecanary.api.modelrelease import CanaryStatement, RejectedRevision, RevisionStatement
-from edgecanary.api.rollout_status import HistoryEntry, HistoryOutcome
-from edgecanary.rollout.conditions import Situation, done, stuck, working
+from edgecanary.api.modelrelease import CanaryStatement, RejectedRevision
+from edgecanary.api.rollout_status import HistoryOutcome
+from edgecanary.rollout.conditions import Situation, stuck
 from edgecanary.rollout.context import Context, build_context
-from edgecanary.rollout.explain import describe_missing_nodes
-from edgecanary.rollout.fleet import Targets, count, names, runs, targets
+from edgecanary.rollout.endings import ABORTED, end_entry, lagging_end
 from edgecanary.rollout.gates import next_measurement, queries
-from edgecanary.rollout.outcome import Outcome, end_entry, hold, to_plan
+from edgecanary.rollout.outcome import Outcome, Release, hold, to_plan
 from edgecanary.rollout.progress import (
     Rejection,
     Run,
-    begin,
     complete,
-    going_on,
     is_last,
     next_step,
     rejection,
     resume,
     scope,
 )
-from edgecanary.rollout.snapshot import Plan, PlannedEvent, Snapshot
+from edgecanary.rollout.settling import conflict, count_for, promoted, rolled_back, without_canary
+from edgecanary.rollout.snapshot import Plan, PlannedEvent, Rival, Snapshot
+from edgecanary.rollout.waits import going_on
 
 
 def plan(snapshot: Snapshot, now: datetime) -> Plan:
@@ -37,8 +36,8 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     context = build_context(snapshot, now)
     if snapshot.rollout.metadata.deletion_timestamp is not None:
         return Plan(release=None, status=snapshot.rollout.status)
-    if (lost := _lost_stable(context)) is not None:
-        return hold(context, lost)
+    if (lost := _lost(context)) is not None:
+        return _hold(context, lost)
     return to_plan(context, _decide(context))
 
 
@@ -49,87 +48,108 @@ def due_queries(snapshot: Snapshot, now: datetime) -> tuple[MetricQuery, ...]:
     canary = _canary_in_progress(context)
     if analysis is None or canary is None or snapshot.rollout.metadata.deletion_timestamp is not None:
         return ()
-    run = resume(context, canary, context.target)
-    if not run.view.updated or next_measurement(analysis, run.analysis, now) > now:
+    if context.winner is not None:
         return ()
-    return queries(analysis, run.status, scope(run), now)
+    run = resume(context, canary, context.target)
+    if run.skips_gates or not run.view.updated or next_measurement(analysis, run.analysis, now) > now:
+        return ()
+    return queries(analysis, run.status, scope(run), now, run.analysis)
 
 
 def _canary_in_progress(context: Context) -> CanaryStatement | None:
-    """The release's canary, when it is the wanted revision or nobody can say what is wanted."""
-    canary = context.canary
-    if canary is None or context.rejection(canary.revision) is not None:
+    """The release's canary, while it is to go on.
+
+    That is while it is wanted, while nobody can say what is wanted, and while a pause keeps another revision from
+    taking its place. Going back to the stable one waits for nothing.
+    """
+    canary, target, stable = context.canary, context.target, context.stable
+    if canary is None or context.rejection(canary.revision, attempt=canary.attempt) is not None:
         return None
-    if context.target is not None and context.target.revision != canary.revision:
-        return None
-    return canary
+    if target is None or target.revision == canary.revision:
+        return canary
+    goes_back = stable is not None and stable.revision == target.revision
+    return canary if context.spec.paused and not goes_back else None
 
 
-def _lost_stable(context: Context) -> Situation | None:
-    """Whether the release that described the stable revision was deleted.
+def _lost(context: Context) -> Situation | None:
+    """Why a deleted release cannot be written again, when it cannot.
 
-    A new release without it would take the model off the fleet. Nodes keep what they run while there is
-    none, and with the stable revision back in the EdgeModel the release can be written again.
+    A new release without the stable revision would take the model off the fleet, and one without the canary
+    would forget it. Nodes keep what they run while there is none.
     """
     known = context.status.stable
-    if known is None or context.stable is not None:
+    if context.snapshot.release is not None:
         return None
-    text = (
-        f"the ModelRelease was deleted and the stable {known.version} ({known.revision[:12]}) is described nowhere "
-        f"else; nodes keep it. Set the EdgeModel back to {known.version}, and to the new version afterwards"
+    if known is not None and context.stable is None:
+        if context.winner is not None:
+            return conflict(context, context.winner)
+        text = (
+            f"the ModelRelease was deleted and the stable {known.version} ({known.revision[:12]}) is described "
+            f"nowhere else; nodes keep it. Set the EdgeModel back to {known.version}, and to the new version afterwards"
+        )
+        return stuck("StableLost", text)
+    return context.obstacle if known is None and context.status.canary is not None else None
+
+
+def _hold(context: Context, lost: Situation) -> Plan:
+    """Writes no release. An abort rejects the canary all the same."""
+    known, attempt = context.status.canary, max(1, context.status.attempt)
+    if known is None or not context.actions.abort:
+        return hold(context, lost, events=_unused(context))
+    entry = RejectedRevision(
+        revision=known.revision,
+        version=known.version,
+        reason=ABORTED,
+        message="aborted by edgecanary.dev/abort while there was no ModelRelease",
+        time=context.now,
+        attempt=attempt,
     )
-    return stuck("StableLost", text)
+    rejecting = replace(context, rejected=(*context.rejected, entry), canary=None)
+    event = PlannedEvent("RolledBack", f"{known.version} is rejected: {entry.message}", warning=True)
+    return hold(context, lost, rejected=entry, ended=lagging_end(rejecting), events=(event,))
 
 
 def _decide(context: Context) -> Outcome:
-    target, canary = context.target, _canary_in_progress(context)
+    canary = _canary_in_progress(context)
+    if context.winner is not None and not (canary and context.actions.abort):
+        return _yield_to(context, context.winner, canary).saying(*_unused(context))
     if canary is not None:
-        return _go_on(context, resume(context, canary, target))
-    if target is None:
-        return _settled(
-            context, context.obstacle or working("ModelPending", "the EdgeModel is being checked")
-        )
-    if context.stable is not None and target.revision == context.stable.revision:
-        return _settled_on_target(context, target)
-    if (rejected := context.rejection(target.revision)) is not None and not context.actions.retry:
-        return _rolled_back(context, rejected)
-    if context.actions.abort and context.canary is not None:
-        return _take_back(
-            begin(context, target), Rejection("Aborted", "aborted before it began", HistoryOutcome.ABORTED)
-        )
-    return _start(context, target)
+        return _go_on(context, resume(context, canary, context.target))
+    return without_canary(context).saying(*_unused(context))
 
 
-def _start(context: Context, target: RevisionStatement) -> Outcome:
-    run = begin(context, target)
-    attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
-    text = f"{target.version} ({target.revision[:12]}{attempt}) begins with {run.title}"
-    events = [PlannedEvent("RolloutStarted", text)]
-    if context.canary is not None and context.canary.revision != target.revision:
-        events.append(
-            PlannedEvent("Superseded", f"{context.canary.version} is superseded by {target.version}")
-        )
-    return going_on(run, events=tuple(events), started=True)
+def _yield_to(context: Context, winner: Rival, canary: CanaryStatement | None) -> Outcome:
+    """An older Rollout has the model: a canary is withdrawn, what is stable stays where no other release is."""
+    ended = end_entry(context, HistoryOutcome.WITHDRAWN, "ModelConflict") if canary else lagging_end(context)
+    outcome = Outcome(
+        situation=conflict(context, winner),
+        counts=count_for(context),
+        release=Release(context.stable),
+        rejected=context.rejected,
+        ended=ended,
+    )
+    if canary is None:
+        return outcome
+    text = f"{canary.version} is withdrawn: Rollout {winner.name} is older and has the EdgeModel"
+    return outcome.saying(PlannedEvent("Withdrawn", text, warning=True))
 
 
 def _go_on(context: Context, run: Run) -> Outcome:
     if (why := rejection(run)) is not None:
         return _take_back(run, why)
+    told = _unused(context)
+    if context.actions.full:
+        token = context.actions.tokens.promote
+        text = f"{run.statement.version} goes to all nodes by {token}: no bake and no gate counts"
+        told = (*told, PlannedEvent("FullPromotion", text, warning=True))
     if not complete(run):
-        return going_on(run)
+        return going_on(run, events=told, ended=lagging_end(context))
     if is_last(run):
-        return _promote(context, run)
+        return promoted(context, run).saying(*told)
     following = next_step(run)
     text = f"{run.title} passed; {following.title} takes {len(following.view.nodes)} nodes"
-    return going_on(following, events=(PlannedEvent("StepStarted", text),))
-
-
-def _promote(context: Context, run: Run) -> Outcome:
-    version = run.statement.version
-    ended = end_entry(context, HistoryOutcome.PROMOTED, "Promoted")
-    text = f"{version} passed all steps; {len(run.view.updated)} of {len(run.found.eligible)} nodes run it"
-    outcome = _settled_outcome(context, run.statement, run.found, ended)
-    return _with_events(outcome, PlannedEvent("Promoted", text))
+    started = PlannedEvent("StepStarted", text)
+    return going_on(following, events=(*told, started), ended=lagging_end(context))
 
 
 def _take_back(run: Run, why: Rejection) -> Outcome:
@@ -144,97 +164,29 @@ def _take_back(run: Run, why: Rejection) -> Outcome:
     )
     ended = end_entry(context, why.outcome, why.reason)
     others = tuple(known for known in context.rejected if known.revision != entry.revision)
-    outcome = replace(
-        _rolled_back(context, entry, rejected=(*others, entry), ended=ended), analysis=run.analysis
-    )
-    return _with_events(outcome, PlannedEvent("RolledBack", outcome.situation.message, warning=True))
+    outcome = rolled_back(context, entry, rejected=(*others, entry), ended=ended)
+    outcome = replace(outcome, analysis=run.analysis)
+    return outcome.saying(PlannedEvent("RolledBack", outcome.situation.message, warning=True))
 
 
-def _rolled_back(
-    context: Context,
-    entry: RejectedRevision,
-    *,
-    rejected: tuple[RejectedRevision, ...] | None = None,
-    ended: HistoryEntry | None = None,
-) -> Outcome:
-    """The wanted revision is rejected: the stable one is for everybody, or none where there is none."""
-    stable = context.stable
-    found = targets(context.spec, context.snapshot.fleet, stable or context.target)
-    back = (
-        f"the fleet runs {stable.version}"
-        if stable
-        else "there is no earlier revision: the model is withdrawn"
-    )
-    text = (
-        f"{entry.version} ({entry.revision[:12]}) is rejected: {entry.message}; {back}. "
-        "Release a new revision, or set edgecanary.dev/retry to try this one again"
-    )
-    lagging = _lagging_end(context) if ended is None else None
-    told_again = (PlannedEvent("RolledBack", text, warning=True),) if lagging else ()
-    return Outcome(
-        situation=Situation("False", "RolledBack", text, stalled=entry.reason),
-        counts=count(found, None, wanted=stable.revision if stable else None),
-        stable=stable,
-        rejected=context.rejected if rejected is None else rejected,
-        analysis=context.status.analysis,
-        ended=ended or lagging,
-        events=told_again,
-    )
-
-
-def _settled_on_target(context: Context, target: RevisionStatement) -> Outcome:
-    """Nothing is rolling: the wanted revision is the stable one."""
-    found = targets(context.spec, context.snapshot.fleet, target)
-    withdrawn = context.canary
-    ended = (
-        end_entry(context, HistoryOutcome.WITHDRAWN, "ReturnedToStable")
-        if withdrawn
-        else _lagging_end(context)
-    )
-    outcome = _settled_outcome(context, target, found, ended)
-    if withdrawn is None:
-        return outcome
-    text = f"{withdrawn.version} is withdrawn: the EdgeModel asks for the stable {target.version} again"
-    return _with_events(outcome, PlannedEvent("Withdrawn", text))
-
-
-def _settled_outcome(
-    context: Context, stable: RevisionStatement, found: Targets, ended: HistoryEntry | None
-) -> Outcome:
-    counts = count(found, None, wanted=stable.revision)
-    missing = [node for node in found.eligible if not runs(node, stable.revision)]
-    if not found.eligible:
-        situation = working("NoMatchingNodes", describe_missing_nodes(context.spec, found, stable))
-    elif missing:
-        text = f"{stable.version} is stable on {counts.updated} of {counts.targeted} nodes; to follow: {names(missing)}"
-        situation = done("StragglersPending", text)
-    else:
-        situation = done("Promoted", f"{stable.version} is stable on all {counts.targeted} nodes")
-    return Outcome(situation=situation, counts=counts, stable=stable, rejected=context.rejected, ended=ended)
-
-
-def _settled(context: Context, situation: Situation) -> Outcome:
-    """Nothing is rolling and nobody can say what is wanted: what is stable stays."""
-    stable = context.stable
-    found = targets(context.spec, context.snapshot.fleet, stable)
-    return Outcome(
-        situation=situation,
-        counts=count(found, None, wanted=stable.revision if stable else None),
-        stable=stable,
-        rejected=context.rejected,
-        ended=_lagging_end(context),
-    )
-
-
-def _lagging_end(context: Context) -> HistoryEntry | None:
-    """The end of a canary that the release shows and the status does not know yet."""
-    known = context.status.canary
-    if known is None or context.canary is not None:
-        return None
-    if context.stable is not None and known.revision == context.stable.revision:
-        return end_entry(context, HistoryOutcome.PROMOTED, "Promoted")
-    return end_entry(context, HistoryOutcome.ROLLED_BACK, "RolledBack")
-
-
-def _with_events(outcome: Outcome, *events: PlannedEvent) -> Outcome:
-    return replace(outcome, events=outcome.events + events)
+def _unused(context: Context) -> tuple[PlannedEvent, ...]:
+    """Tokens that find nothing to act on. While the status lags behind the release they may have acted already."""
+    known, released = context.status.canary, context.canary
+    if known is not None if released is None else not context.knows(released):
+        return ()
+    canary = _canary_in_progress(context)
+    told = []
+    target = context.target
+    if context.actions.abort and released is None:
+        told.append(
+            PlannedEvent("NothingToAbort", "edgecanary.dev/abort: nothing is rolling, nothing was done")
+        )
+    retried = target is not None and context.rejection(target.revision) is not None
+    if context.actions.retry and (canary is not None or not retried):
+        told.append(
+            PlannedEvent("NothingToRetry", "edgecanary.dev/retry: the wanted revision is not rejected")
+        )
+    if context.actions.promote and canary is None:
+        text = "edgecanary.dev/promote: no step was in progress; set another token for one that is"
+        told.append(PlannedEvent("NothingToPromote", text))
+    return tuple(told)

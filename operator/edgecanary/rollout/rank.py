@@ -6,11 +6,14 @@ A bound says how far into the order a revision reaches: a node takes it when its
 """
 
 import hashlib
+import struct
+from collections.abc import Iterable
 
 RANK_SPACE = 2**64
 """Ranks are 0 … RANK_SPACE - 1; a bound of RANK_SPACE reaches everybody, 0 nobody."""
 
 _BOUND_DIGITS = 17
+_FIRST_8_BYTES = struct.Struct(">Q")
 
 
 def salt_for(rollout_uid: str, revision: str) -> str:
@@ -20,7 +23,19 @@ def salt_for(rollout_uid: str, revision: str) -> str:
 
 def rank(salt: str, node: str) -> int:
     """The node's place in the order that `salt` defines."""
-    return int.from_bytes(hashlib.sha256(f"{salt}/{node}".encode()).digest()[:8], "big")
+    return ranks(salt, (node,))[0]
+
+
+def ranks(salt: str, nodes: Iterable[str]) -> list[int]:
+    """The places of many nodes, in the order in which they are given."""
+    begun = hashlib.sha256(f"{salt}/".encode())
+    read = _FIRST_8_BYTES.unpack_from
+    found = []
+    for node in nodes:
+        digest = begun.copy()
+        digest.update(node.encode())
+        found.append(read(digest.digest())[0])
+    return found
 
 
 def format_bound(bound: int) -> str:

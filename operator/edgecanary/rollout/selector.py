@@ -1,18 +1,32 @@
 """Label selectors, with the meaning that Kubernetes gives them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edgecanary.api.meta import LabelSelector, LabelSelectorRequirement
 
+Labels = Mapping[str, str]
 
-def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+
+def matches(selector: LabelSelector, labels: Labels) -> bool:
     """Whether the labels meet every requirement of the selector; an empty selector matches all."""
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _meets(requirement, labels) for requirement in selector.match_expressions
-    )
+    return matcher(selector)(labels)
 
 
-def _meets(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
+def matcher(selector: LabelSelector) -> Callable[[Labels], bool]:
+    """`matches` for one selector and many nodes."""
+    wanted = tuple(selector.match_labels.items())
+    requirements = selector.match_expressions
+
+    def meets_all(labels: Labels) -> bool:
+        for key, value in wanted:
+            if labels.get(key) != value:
+                return False
+        return all(_meets(requirement, labels) for requirement in requirements) if requirements else True
+
+    return meets_all
+
+
+def _meets(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":

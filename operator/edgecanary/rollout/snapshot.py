@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from edgecanary.analysis.query import Answer
 from edgecanary.api.edgemodel import EdgeModel
@@ -26,11 +27,20 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another Rollout of the same namespace that names the same EdgeModel and is not being deleted."""
+
+    name: str
+    uid: str
+    created: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that one plan depends on, but for the time.
 
     `model` is None when the EdgeModel does not exist. `answers` holds Prometheus's answers by metric
-    name, for the queries that were due.
+    name, for the queries that were due. `rivals` are the other Rollouts that name the EdgeModel.
     """
 
     rollout: Rollout
@@ -38,6 +48,7 @@ class Snapshot:
     release: ModelRelease | None
     fleet: tuple[NodeView, ...]
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(frozen=True)

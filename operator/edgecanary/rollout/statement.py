@@ -1,5 +1,7 @@
 """From what a person declared to what nodes read: EdgeModel specs as revision statements."""
 
+from collections.abc import Mapping
+
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.api.modelrelease import CanaryStatement, RevisionStatement
 from edgecanary.api.rollout_status import RevisionReference
@@ -30,10 +32,12 @@ def plain(statement: RevisionStatement) -> RevisionStatement:
     return RevisionStatement.model_construct(**fields)
 
 
-def as_canary(statement: RevisionStatement, bounds: dict[Stratum, int], attempt: int) -> CanaryStatement:
-    """The statement as a canary that reaches as far as the bounds say."""
+def as_canary(
+    statement: RevisionStatement, bounds: Mapping[Stratum, int], attempt: int, *, step: int = 0
+) -> CanaryStatement:
+    """The statement as a canary that reaches as far as the bounds say, which are those of the step."""
     fields = {name: getattr(statement, name) for name in RevisionStatement.model_fields}
-    return CanaryStatement.model_construct(**fields, attempt=attempt, cutoffs=to_cutoffs(bounds))
+    return CanaryStatement.model_construct(**fields, attempt=attempt, step=step, cutoffs=to_cutoffs(bounds))
 
 
 def reference(statement: RevisionStatement) -> RevisionReference:

@@ -2,6 +2,7 @@
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from edgecanary.analysis.presets import check_comparison
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.base.errors import InvalidInput
 from edgecanary.rollout.windows import parse_schedule
@@ -13,13 +14,7 @@ def check_rollout(spec: RolloutSpec) -> None:
         parse_schedule(window.schedule, field=f"spec.updateWindows[{index}].schedule")
         _check_time_zone(f"spec.updateWindows[{index}].timeZone", window.time_zone)
     for index, metric in enumerate(spec.analysis.metrics if spec.analysis else ()):
-        if metric.comparison is not None:
-            raise InvalidInput(
-                f"spec.analysis.metrics[{index}].comparison",
-                f"method {metric.comparison.method} is not available in this version and a gate that cannot be "
-                "judged never passes; use threshold alone",
-                reason="ComparisonUnavailable",
-            )
+        check_comparison(metric, field=f"spec.analysis.metrics[{index}]")
 
 
 def _check_time_zone(field: str, name: str) -> None:

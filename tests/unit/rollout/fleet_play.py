@@ -7,7 +7,7 @@ from edgecanary.analysis.query import Answer, QueryError, Sample, Vector
 from edgecanary.api.edgemodel import EdgeModel, EdgeModelStatus
 from edgecanary.api.edgenode import ModelResult, ModelState, NodeModelStatus
 from edgecanary.api.fields import JsonObject
-from edgecanary.api.meta import Condition, ConditionType
+from edgecanary.api.meta import Condition, ConditionType, ObjectMeta
 from edgecanary.api.modelrelease import ModelRelease
 from edgecanary.api.rollout import Rollout
 from edgecanary.api.rollout_status import RolloutStatus
@@ -16,7 +16,7 @@ from edgecanary.rollout.assignment import Role, assign
 from edgecanary.rollout.conditions import find_condition
 from edgecanary.rollout.eligibility import NodeFacts
 from edgecanary.rollout.planner import due_queries, plan
-from edgecanary.rollout.snapshot import NodeView, Plan, Snapshot
+from edgecanary.rollout.snapshot import NodeView, Plan, Rival, Snapshot
 
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 GOOD = Vector((Sample((), 0.97),))
@@ -94,6 +94,7 @@ class Stage:
     now: datetime = START
     accuracy: Vector | QueryError = GOOD
     samples: Vector | QueryError = MANY
+    rivals: tuple[Rival, ...] = ()
     failing: set[str] = field(default_factory=set)
     """Nodes on which every canary fails its probe."""
     silent: set[str] = field(default_factory=set)
@@ -103,7 +104,7 @@ class Stage:
     writes: int = 0
 
     @classmethod
-    def with_nodes(cls, count: int, *, labels: dict[str, str] | None = None, **spec: object) -> "Stage":
+    def with_nodes(cls, count: int, labels: dict[str, str] | None = None, **spec: object) -> "Stage":
         """A stage with `count` online nodes."""
         facts = [NodeFacts(f"node-{i:02}", labels or {}, "amd64", 2**30) for i in range(count)]
         return cls(rollout(**spec), model("1.0.0"), {f.name: NodeView(f, online=True) for f in facts})
@@ -128,12 +129,41 @@ class Stage:
         revision = revision_digest(version_model.spec)
         return [name for name, n in self.nodes.items() if n.report and n.report.active == revision]
 
+    def relabel(self, name: str, labels: dict[str, str]) -> None:
+        view = self.nodes[name]
+        self.nodes[name] = replace(view, facts=replace(view.facts, labels=labels))
+
+    def forget_report(self, name: str) -> None:
+        """The node's EdgeNode says nothing of the model."""
+        self.nodes[name] = replace(self.nodes[name], report=None)
+
     def set_online(self, name: str, online: bool) -> None:
         self.nodes[name] = replace(self.nodes[name], online=online)
 
     def lose_release(self) -> None:
         """Somebody deletes the ModelRelease."""
         self.release = None
+
+    def apply_again(self, uid: str = "uid-2") -> None:
+        """The Rollout was deleted, its release went with it, and the same manifest is applied again."""
+        metadata = ObjectMeta(name="pump", namespace="plant", uid=uid, generation=1)
+        self.rollout = self.rollout.model_copy(update={"metadata": metadata, "status": RolloutStatus()})
+        self.release = None
+
+    def preload(self, version_model: EdgeModel, *names: str, attempt: int = 0) -> None:
+        """The nodes (all when none is named) run the model's revision from an earlier life."""
+        revision = revision_digest(version_model.spec)
+        for name in names or tuple(self.nodes):
+            self.nodes[name] = replace(self.nodes[name], report=_report(revision, attempt=attempt))
+
+    def step(self) -> str:
+        """The name of the current step; empty when nothing is rolling."""
+        return self.status.step.name if self.status.step else ""
+
+    def covered(self) -> list[str]:
+        """The names of the nodes that the release assigns the canary to."""
+        spec = self.release.spec if self.release else None
+        return [n for n, node in self.nodes.items() if spec and assign(spec, node.facts).role is Role.CANARY]
 
     def annotate(self, action: str, token: str) -> None:
         annotations = {**self.rollout.metadata.annotations, f"edgecanary.dev/{action}": token}
@@ -148,7 +178,9 @@ class Stage:
 
     def plan(self) -> Plan:
         """One reconcile without writing."""
-        snapshot = Snapshot(self.rollout, self.model, self.release, tuple(self.nodes.values()))
+        snapshot = Snapshot(
+            self.rollout, self.model, self.release, tuple(self.nodes.values()), rivals=self.rivals
+        )
         answers = {
             query.metric: Answer(query, self.accuracy, self.samples)
             for query in due_queries(snapshot, self.now)
@@ -156,15 +188,19 @@ class Stage:
         return plan(replace(snapshot, answers=answers), self.now)
 
     def reconcile(self, *, lose_status: bool = False) -> Plan:
-        """One reconcile: plan, then write the release, then the status (unless the operator dies between)."""
+        """One reconcile: plan, tell, write the release, then the status (unless the operator dies between).
+
+        A plan with a warning is told after the release, as the operator does it: dying then tells nobody.
+        """
         made = self.plan()
         if made.release is not None and (self.release is None or self.release.spec != made.release):
             sequence = self.release.spec.sequence + 1 if self.release else 1
             self.release = ModelRelease(spec=made.release.model_copy(update={"sequence": sequence}))
             self.writes += 1
+        if not lose_status or not any(event.warning for event in made.events):
+            self.events += [event.reason for event in made.events]
         if not lose_status:
             self.rollout = self.rollout.model_copy(update={"status": made.status})
-            self.events += [event.reason for event in made.events]
         return made
 
     def answer(self) -> None:
@@ -177,12 +213,10 @@ class Stage:
         assert self.release is not None
         asked = assign(self.release.spec, node.facts)
         before = node.report
+        if asked.role in (Role.KEPT, Role.NOT_TARGETED):
+            return self._keep(before)
         if asked.role is Role.NONE:
-            return (
-                NodeModelStatus(namespace="plant", name="pump", state=ModelState.WITHDRAWN)
-                if before
-                else None
-            )
+            return _report(None) if before else None
         if asked.revision is None:
             return before
         canary = self.release.spec.canary
@@ -202,17 +236,38 @@ class Stage:
             message="output y differs" if result is ModelResult.PROBE_FAILED else "",
         )
 
+    def _keep(self, before: NodeModelStatus | None) -> NodeModelStatus | None:
+        """A node that nothing is assigned to keeps what it runs, unless the release rejects that."""
+        assert self.release is not None
+        if before is None or before.active is None:
+            return before
+        if any(entry.revision == before.active for entry in self.release.spec.rejected):
+            stable = self.release.spec.stable
+            return _report(stable.revision if stable else None)
+        return _report(before.active, attempt=before.attempt)
+
     def play(self, seconds: float = 3600, *, tick: float = 20) -> None:
         """Reconciles and lets the nodes answer until `seconds` have passed."""
         end = self.now + timedelta(seconds=seconds)
         while self.now < end:
             for _ in range(4):
+                before = (self.release, self.status, dict(self.nodes))
                 self.reconcile()
                 self.answer()
+                if before == (self.release, self.status, self.nodes):
+                    break
             line = f"{self.reason} {self.status.step.display if self.status.step else '-'} {self.status.nodes.display}"
             if not self.log or self.log[-1] != line:
                 self.log.append(line)
             self.now += timedelta(seconds=tick)
+
+    def promoted_at_once(self) -> "Stage":
+        """The stage whose nodes all run the first model, which was adopted: any steps will do."""
+        self.preload(self.model or model("1.0.0"))
+        self.reconcile()
+        assert self.reason == "Promoted", self.message
+        self.events.clear()
+        return self
 
     def promoted(self) -> "Stage":
         """The stage after the first model was promoted on every node."""
@@ -221,3 +276,16 @@ class Stage:
         self.events.clear()
         self.log.clear()
         return self
+
+
+def _report(active: str | None, *, attempt: int = 1) -> NodeModelStatus:
+    """What a settled node says."""
+    return NodeModelStatus(
+        namespace="plant",
+        name="pump",
+        active=active,
+        desired=active,
+        state=ModelState.ACTIVE if active else ModelState.WITHDRAWN,
+        result=ModelResult.SUCCEEDED if active else ModelResult.NONE,
+        attempt=attempt if active else 0,
+    )

@@ -1,13 +1,14 @@
 """The gates of a step together: when they are due and what missing answers ask for."""
 
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Sample, Vector
 from edgecanary.analysis.template import Scope
 from edgecanary.api.analysis import Analysis, OnMissing
-from edgecanary.api.rollout_status import AnalysisStatus, StepStatus, Verdict
+from edgecanary.api.rollout_status import AnalysisStatus, MetricStatus, StepStatus, Verdict
 from edgecanary.rollout.gates import evaluate_gates, next_measurement, queries, view_gates, window_seconds
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -115,3 +116,62 @@ def test_a_custom_query_with_an_unknown_place_is_reported_as_the_gates_error() -
     assert status is not None
     assert status.metrics[0].reason == "QueryInvalid"
     assert "spec.analysis.metrics[0].query" in status.metrics[0].message
+
+
+class TestComparisons:
+    COMPARED: ClassVar[dict[str, object]] = {"preset": "ErrorRate", "threshold": None, "comparison": {}}
+    FIRST = Scope("plant", "pump", "c" * 64, "", ("n1",), 60)
+
+    def test_the_attempts_steps_and_the_frozen_bound_are_what_is_asked_by(self) -> None:
+        gates = analysis({**self.COMPARED, "preset": "LatencyP95"})
+        times = (NOW - timedelta(days=1), NOW)
+        known = MetricStatus(name="m0", bound_seconds="0.05")
+        before = AnalysisStatus(step_times=times, metrics=(known,))
+        (query,) = queries(gates, STEP, SCOPE, NOW, before)
+        assert query.counts is not None
+        assert query.counts.step_times == times
+        assert query.counts.bound is None
+
+    def test_an_attempt_without_noted_steps_began_with_this_one(self) -> None:
+        (query,) = queries(analysis(self.COMPARED), STEP, SCOPE, NOW)
+        assert query.counts is not None
+        assert query.counts.step_times == (STEP.start_time,)
+
+    def test_in_the_first_rollout_a_comparison_is_not_asked_does_not_decide_and_says_so(self) -> None:
+        gates = analysis(self.COMPARED)
+        assert queries(gates, STEP, self.FIRST, NOW) == ()
+        assert not view_gates(gates, None).passed, "before the first look nothing is known"
+        status = evaluate_gates(gates, None, {}, self.FIRST, NOW)
+        assert status is not None
+        assert (status.metrics[0].verdict, status.metrics[0].reason) == (
+            Verdict.INCONCLUSIVE,
+            "NotApplicable",
+        )
+        assert status.display == "0/0 Pass"
+        assert view_gates(gates, status).passed
+
+    def test_in_the_first_rollout_a_threshold_beside_the_comparison_decides(self) -> None:
+        gates = analysis({**self.COMPARED, "threshold": {"max": "0.05"}})
+        (query,) = queries(gates, STEP, self.FIRST, NOW)
+        for value, passed in ((0.04, True), (0.06, False)):
+            answers = {"m0": Answer(query, number(value))}
+            status = evaluate_gates(gates, None, answers, self.FIRST, NOW)
+            assert view_gates(gates, status).passed is passed
+
+    def test_a_comparison_without_counts_has_not_passed(self) -> None:
+        gates = analysis(self.COMPARED)
+        (query,) = queries(gates, STEP, SCOPE, NOW)
+        answers = {"m0": Answer(query, None, counts=DOWN)}
+        status = evaluate_gates(gates, None, answers, SCOPE, NOW)
+        view = view_gates(gates, status)
+        assert not view.passed
+        assert view.status is not None
+        assert view.status.metrics[0].errors == 1
+
+    def test_the_steps_of_the_attempt_are_kept_by_every_look(self) -> None:
+        before = AnalysisStatus(step_times=(NOW,))
+        after = evaluate_gates(
+            analysis({}), before, {"m0": Answer(MetricQuery("m0", "q"), number(1))}, SCOPE, NOW
+        )
+        assert after is not None
+        assert after.step_times == (NOW,)

@@ -114,12 +114,12 @@ def test_a_selector_that_matches_nothing_waits_and_says_so() -> None:
 def test_a_comparison_that_cannot_be_judged_holds_the_rollout_instead_of_passing() -> None:
     analysis = {
         "prometheus": {"url": "http://prometheus:9090"},
-        "metrics": [{"name": "errors", "preset": "ErrorRate", "comparison": {"method": "NegativeBinomial"}}],
+        "metrics": [{"name": "drift", "preset": "Drift", "comparison": {"method": "NegativeBinomial"}}],
     }
     stage = Stage.with_nodes(3, analysis=analysis)
     stage.play(100)
-    assert stage.reason == "ComparisonUnavailable"
-    assert "spec.analysis.metrics[0].comparison" in stage.message
+    assert stage.reason == "InvalidSpec"
+    assert "spec.analysis.metrics[0].comparison.method" in stage.message
     assert stage.release is None
 
 

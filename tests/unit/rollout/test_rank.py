@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecanary.rollout.rank import RANK_SPACE, format_bound, parse_bound, rank, salt_for
+from edgecanary.rollout.rank import RANK_SPACE, format_bound, parse_bound, rank, ranks, salt_for
 
 
 def test_the_rank_is_the_first_eight_bytes_of_the_digest_of_salt_slash_node() -> None:
@@ -16,6 +16,12 @@ def test_the_rank_is_the_first_eight_bytes_of_the_digest_of_salt_slash_node() ->
 
 def test_the_rank_of_a_known_node_never_changes_between_releases_of_the_program() -> None:
     assert f"{rank('uid-1abc', 'node-01'):016x}" == "7959c6a4678e238a"
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=20)))
+def test_many_ranks_at_once_are_the_ranks_of_each(salt: str, nodes: list[str]) -> None:
+    plain = [int.from_bytes(hashlib.sha256(f"{salt}/{node}".encode()).digest()[:8], "big") for node in nodes]
+    assert ranks(salt, nodes) == plain
 
 
 def test_the_order_differs_from_revision_to_revision() -> None:
