@@ -1,19 +1,21 @@
 """The program's entry: picks the subcommand and turns expected failures into one clear line."""
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 from edgecanary import __version__
 from edgecanary.base.errors import EdgecanaryError
+from edgecanary.cli import lazy
 
 COMMANDS = {
     "operator": "run the operator, in or out of a cluster",
     "agent": "run the node agent",
+    "rollout": "plan a rollout, or ask why one stands where it does",
+    "simulate": "play a rollout on a simulated fleet",
 }
-EXTRAS = {"operator": "operator", "agent": "agent"}
+EXTRAS = {"operator": "operator", "agent": "agent", "rollout": "operator", "simulate": "operator"}
 
 
 class Command(Protocol):
@@ -57,11 +59,5 @@ def _run(arguments: list[str]) -> int:
 
 
 def _load(command: str) -> Command:
-    """The subcommand's module, loaded only when chosen: a node has no operator packages, nor the reverse."""
-    try:
-        return cast("Command", importlib.import_module(f"edgecanary.cli.{command}"))
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("edgecanary"):
-            raise
-        text = f"{error.name} is not installed; install it with: pip install 'edgecanary[{EXTRAS[command]}]'"
-        raise EdgecanaryError("MissingPackage", text) from error
+    """The subcommand's module, loaded only when chosen."""
+    return cast("Command", lazy.load(command, extra=EXTRAS[command]))

@@ -12,7 +12,7 @@ from kubernetes.config.incluster_config import (
     SERVICE_TOKEN_FILENAME,
     load_incluster_config,
 )
-from kubernetes.config.kube_config import load_kube_config
+from kubernetes.config.kube_config import list_kube_config_contexts, load_kube_config
 from yaml import YAMLError
 
 from edgecanary.base.errors import InvalidInput
@@ -37,10 +37,12 @@ class Connection:
 class Access:
     """Where the API server is and who we are there; tokens are read again when they have changed."""
 
-    def __init__(self, configuration: Configuration, source: str) -> None:
+    def __init__(self, configuration: Configuration, source: str, namespace: str | None = None) -> None:
         self._configuration = configuration
         self.source = source
         """Where the settings came from, for the log."""
+        self.namespace = namespace
+        """The namespace that the settings name: the context's, or the pod's own; None when they name none."""
 
     @classmethod
     def find(cls, *, kubeconfig: Path | None = None, context: str | None = None) -> "Access":
@@ -71,11 +73,12 @@ class Access:
             load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=configuration
             )
+            namespace = _context_namespace(path, context)
         except (ConfigException, YAMLError, OSError, ValueError) as error:
             raise InvalidInput(
                 "kubeconfig", f"{path} cannot be used: {error}", reason="NoClusterAccess"
             ) from error
-        return cls(configuration, f"kubeconfig {path}")
+        return cls(configuration, f"kubeconfig {path}", namespace)
 
     @classmethod
     def _in_cluster(cls) -> "Access":
@@ -85,7 +88,7 @@ class Access:
         except (ConfigException, OSError) as error:
             message = f"the pod's service account cannot be used: {error}"
             raise InvalidInput("kubeconfig", message, reason="NoClusterAccess") from error
-        return cls(configuration, "the pod's service account")
+        return cls(configuration, "the pod's service account", own_namespace())
 
     def connection(self) -> Connection:
         """Address and credentials, fresh."""
@@ -114,6 +117,14 @@ def own_namespace() -> str | None:
     if os.environ.get(SERVICE_HOST_ENV_NAME) and _NAMESPACE_FILE.exists():
         return _NAMESPACE_FILE.read_text().strip() or None
     return None
+
+
+def _context_namespace(path: str, context: str | None) -> str | None:
+    """The namespace of the context, by default the current one."""
+    contexts, current = list_kube_config_contexts(config_file=path)  # type: ignore[no-untyped-call]
+    chosen = next((found for found in contexts if found["name"] == context), current)
+    namespace = (chosen.get("context") or {}).get("namespace")
+    return str(namespace) if namespace else None
 
 
 def _new_configuration() -> Configuration:
