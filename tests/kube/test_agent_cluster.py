@@ -51,6 +51,10 @@ class Heard:
         ]
 
     @property
+    def uids(self) -> list[str]:
+        return [event.uid for event in self.events if isinstance(event, LabelsHeard)]
+
+    @property
     def labels(self) -> list[dict[str, str] | None]:
         return [
             None if event.labels is None else dict(event.labels)
@@ -143,6 +147,23 @@ async def test_it_hears_its_own_nodes_labels_and_no_other_change_of_it(
 
     base = {"kubernetes.io/hostname": name}
     assert heard.labels == [{**base, "site": "east"}, {**base, "site": "west"}, None]
+
+
+async def test_it_hears_that_its_node_was_replaced_by_one_of_the_same_name_and_labels(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    name = f"{namespace}-a"
+    create_node(control_plane.admin, name, labels={"site": "east"})
+    async with listening(admin_port(control_plane, name, namespace)) as heard:
+        await until(lambda: heard.uids)
+        delete_node(control_plane.admin, name)
+        create_node(control_plane.admin, name, labels={"site": "east"})
+        await until(lambda: len(heard.uids) == 3)
+
+    first, none, second = heard.uids
+    assert none == ""
+    assert "" not in (first, second)
+    assert first != second
 
 
 async def test_a_node_that_is_not_there_is_told_apart_from_one_without_labels(

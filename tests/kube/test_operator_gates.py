@@ -6,11 +6,12 @@ from typing import cast
 import pytest
 
 from edgecanary.api.fields import JsonObject
-from edgecanary.clients.resources import EDGE_MODELS, ROLLOUTS
+from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, ROLLOUTS
 from edgelab.modelzoo import ZooModel
 from edgelab.ports import free_port
 from edgelab.prometheus import Prometheus
 from edgelab.s3 import S3Server
+from tests.kube.gate_lab import LiveTraffic
 from tests.kube.operator_lab import Fleet, OperatorLab, model_is_verified, until
 from tests.kube.wrong_servers import Behaviour, answer, drip, endless, serving, silence
 
@@ -160,3 +161,100 @@ class TestCredentials:
 def test_nobody_listens_at_the_address(served_lab: OperatorLab, roll: Callable[[JsonObject], Fleet]) -> None:
     roll(analysis(f"http://127.0.0.1:{free_port()}", "up"))
     until("unavailable", lambda: gate(served_lab).get("reason") == "PrometheusUnavailable")
+
+
+class TestComparisons:
+    """Canary nodes against stable nodes, by their counters in a real Prometheus, with a kill in between."""
+
+    NAMES = tuple(f"n{number:02}" for number in range(12))
+
+    def start(
+        self, lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
+    ) -> tuple[Fleet, LiveTraffic]:
+        """A first version on all nodes, and an hour of its traffic."""
+        metric = {"name": "errors", "preset": "ErrorRate", "comparison": {"warmupSeconds": 0}}
+        checks: JsonObject = {
+            "prometheus": {"url": prometheus.url},
+            "intervalSeconds": 1,
+            "historySeconds": 3600,
+            "metrics": [cast("JsonObject", metric)],
+        }
+        steps: tuple[JsonObject, ...] = (
+            {"name": "three", "nodes": 3, "bakeSeconds": 0},
+            {"name": "all", "percent": 100, "bakeSeconds": 0},
+        )
+        lab.add_nodes(*self.NAMES)
+        lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+        lab.create(ROLLOUTS, lab.rollout_spec(*steps, analysis=checks))
+        lab.start()
+        fleet = Fleet(lab, self.NAMES)
+        fleet.obey_until("Promoted")
+        traffic = LiveTraffic(prometheus.remote_write_url, lab.namespace)
+        traffic.begin([lab.node(name) for name in self.NAMES], stable_revision(lab), errors=0.02)
+        golden = {**cast("JsonObject", lab.upload(s3, bucket, tiny)["golden"]), "absoluteTolerance": "0.01"}
+        lab.change(EDGE_MODELS, {"spec": {"version": "9.9.9", "golden": golden}})
+        until("a canary", lambda: lab.release().spec.canary is not None)
+        fleet.obey()
+        return fleet, traffic
+
+    def run_until(
+        self, condition: Callable[[], bool], fleet: Fleet, traffic: LiveTraffic, *, canary_errors: float
+    ) -> None:
+        """Nodes obey and serve until the condition holds."""
+        stable = stable_revision(fleet.lab)
+
+        def served() -> bool:
+            fleet.obey()
+            running = {fleet.lab.node(name): active(fleet.lab, name) for name in fleet.names}
+            traffic.pulse(
+                {node: (found, 0.02 if found == stable else canary_errors) for node, found in running.items()}
+            )
+            return condition()
+
+        until("the operator's decision", served, seconds=150)
+
+    def kill_and_start(self, lab: OperatorLab) -> None:
+        lab.process.kill()
+        lab.start()
+
+    def test_a_worse_version_is_taken_back_though_the_operator_was_killed_while_it_looked(
+        self, stocked_lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
+    ) -> None:
+        lab = stocked_lab
+        fleet, traffic = self.start(lab, prometheus, s3, bucket, tiny)
+        self.run_until(lambda: "measurements" in gate(lab), fleet, traffic, canary_errors=0.4)
+        self.kill_and_start(lab)
+        self.run_until(
+            lambda: lab.ready(ROLLOUTS) == ("False", "RolledBack"), fleet, traffic, canary_errors=0.4
+        )
+        found = gate(lab)
+        assert (found["verdict"], found["reason"]) == ("Fail", "RegressionFound")
+        assert float(str(cast("JsonObject", found["evidence"])["value"])) >= 20
+        assert len(cast("list[JsonObject]", found["worstNodes"])) == 3
+        assert "against 20" in str(found["message"])
+        assert "errors" in lab.message(ROLLOUTS)
+        assert lab.release().spec.canary is None
+
+    def test_a_version_that_is_as_good_is_promoted_though_the_operator_was_killed_while_it_looked(
+        self, stocked_lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
+    ) -> None:
+        lab = stocked_lab
+        fleet, traffic = self.start(lab, prometheus, s3, bucket, tiny)
+        self.run_until(lambda: "evidence" in gate(lab), fleet, traffic, canary_errors=0.02)
+        self.kill_and_start(lab)
+        before = stable_revision(lab)
+        self.run_until(lambda: lab.ready(ROLLOUTS)[1] == "Promoted", fleet, traffic, canary_errors=0.02)
+        assert stable_revision(lab) != before
+        assert lab.events("RolledBack") == []
+
+
+def stable_revision(lab: OperatorLab) -> str:
+    stable = lab.release().spec.stable
+    assert stable is not None
+    return stable.revision
+
+
+def active(lab: OperatorLab, name: str) -> str:
+    """The revision that the node's agent reports."""
+    models = cast("JsonObject", lab.get(EDGE_NODES, lab.node(name))["status"])["models"]
+    return str(cast("list[JsonObject]", models)[0]["active"])

@@ -1,21 +1,25 @@
 """What the releases ask of this node, model by model. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgecanary.agent.machine import Event
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Outcome, Record, Rejection, Target
 from edgecanary.api.edgenode import ModelResult, ModelState
+from edgecanary.api.meta import LabelSelector
 from edgecanary.api.modelrelease import CanaryStatement, ModelRelease, ReleasedVariant, RevisionStatement
 from edgecanary.rollout.assignment import Assignment, Role, assign
 from edgecanary.rollout.eligibility import NodeFacts
 
 ACTIVE = "Active"
 """The reason of an outcome in which all is well."""
+KEPT = "Kept"
+"""The reason of an outcome in which nothing is assigned and what is active goes on."""
 
-_NO_PART = (Role.NOT_TARGETED, Role.NONE)
+_KEEPING = (Role.NOT_TARGETED, Role.KEPT)
+_NO_PART = (*_KEEPING, Role.NONE)
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,23 @@ class Order:
     release_uid: str
     sequence: int
     target: Target | None
-    """None: the node is to serve nothing."""
+    """None: the node is to serve nothing, or to keep what it has."""
     stable: bool = False
     """The target is the release's stable revision."""
     message: str = ""
-    """Why nothing is to be served."""
+    """Why nothing is assigned."""
+    keeps: bool = False
+    """The node keeps what is active, unless the release rejects that."""
+    rejected: frozenset[str] = frozenset()
+    """What the release rejects; set where the node keeps what it has."""
+    retreat: Target | None = None
+    """What comes instead of something rejected; None: nothing."""
+
+    def given(self, active: str | None) -> "Order":
+        """The order for a node that runs `active`: what is rejected is not kept."""
+        if not self.keeps or active not in self.rejected:
+            return self
+        return replace(self, target=self.retreat, stable=True, keeps=False)
 
     @property
     def desired(self) -> str | None:
@@ -52,37 +68,55 @@ def orders(
 ) -> dict[ModelKey, Order]:
     """The order for each model that this node has a part in.
 
-    Several releases may name one model for different nodes: the one that is for this node counts. Should
-    several be, the one that is `followed` (by its UID) goes on counting, else the first by name does.
+    Several releases may name one model: one that is for this node counts. Should several be, one that does not
+    yield goes before one that does, then the one that is `followed` (by its UID), then the first by name. Where
+    none is for this node, the one that was followed says what is rejected.
     """
-    found: dict[ModelKey, Order] = {}
-    taken: set[ModelKey] = set()
-    for release in sorted(releases, key=lambda item: (item.metadata.namespace, item.metadata.name)):
-        key, assignment = key_of(release), assign(release.spec, node)
-        is_followed = followed.get(key) == release.metadata.uid
-        has_part = assignment.role is not Role.NOT_TARGETED
-        if has_part and (is_followed or key not in taken):
-            found[key] = _order(release, assignment)
-            taken.add(key)
-        elif is_followed and key not in taken:
-            found[key] = _order(release, assignment)
-    return found
+    candidates: dict[ModelKey, list[tuple[ModelRelease, Assignment]]] = {}
+    for release in releases:
+        assignment, key = assign(release.spec, node), key_of(release)
+        if assignment.role is not Role.NOT_TARGETED or followed.get(key) == release.metadata.uid:
+            candidates.setdefault(key, []).append((release, assignment))
+
+    def urgency(candidate: tuple[ModelRelease, Assignment]) -> tuple[bool, bool, bool, str]:
+        release, assignment = candidate
+        meta, spec = release.metadata, release.spec
+        is_followed = followed.get(key_of(release)) == meta.uid
+        return assignment.role is Role.NOT_TARGETED, spec.yields, not is_followed, meta.name
+
+    chosen = {key: min(found, key=urgency) for key, found in candidates.items()}
+    return {key: _order(release, assignment, node) for key, (release, assignment) in chosen.items()}
 
 
-def _order(release: ModelRelease, assignment: Assignment) -> Order:
+def _order(release: ModelRelease, assignment: Assignment, node: NodeFacts) -> Order:
     uid, sequence = release.metadata.uid, release.spec.sequence
+    if assignment.role in _KEEPING:
+        instead = assign(release.spec.model_copy(update={"node_selector": LabelSelector()}), node)
+        return Order(
+            uid,
+            sequence,
+            None,
+            message=assignment.message,
+            keeps=True,
+            rejected=frozenset(entry.revision for entry in release.spec.rejected),
+            retreat=_target(release, instead) if instead.role is Role.STABLE else None,
+        )
+    target = _target(release, assignment)
+    return Order(uid, sequence, target, assignment.role is not Role.CANARY, assignment.message)
+
+
+def _target(release: ModelRelease, assignment: Assignment) -> Target | None:
     if assignment.statement is None or assignment.role in _NO_PART:
-        return Order(uid, sequence, None, message=assignment.message)
+        return None
     statement = assignment.statement
     variants = (assignment.variant,) if assignment.variant else statement.variants
-    target = Target(
+    return Target(
         statement=_narrowed(statement, variants),
         misfit="" if assignment.variant else assignment.message,
         attempt=statement.attempt if isinstance(statement, CanaryStatement) else 0,
         windows=release.spec.update_windows,
         health=release.spec.health,
     )
-    return Order(uid, sequence, target, stable=assignment.role is not Role.CANARY)
 
 
 def _narrowed(statement: RevisionStatement, variants: tuple[ReleasedVariant, ...]) -> RevisionStatement:
@@ -98,8 +132,9 @@ def is_stale(record: Record, order: Order) -> bool:
 
 def decide(record: Record, order: Order) -> Event | None:
     """What a settled record has to do about an order; None when it is met or refused already."""
+    order = order.given(record.active)
     if order.target is None:
-        return Event.WITHDRAWN if record.active else None
+        return Event.WITHDRAWN if record.active and not order.keeps else None
     if order.desired == record.active or record.rejection_of(order.target.revision, order.attempt):
         return None
     if order.stable and order.desired == record.previous and not order.target.misfit:
@@ -109,7 +144,9 @@ def decide(record: Record, order: Order) -> Event | None:
 
 def settled_outcome(record: Record, order: Order, now: datetime) -> Outcome:
     """What there is to say when `decide` finds nothing to do."""
-    current = record.outcome
+    current, order = record.outcome, order.given(record.active)
+    if order.target is None and order.keeps and record.active is not None:
+        return _kept(record.active, current, order, now)
     if order.target is None:
         return Outcome(
             state=ModelState.WITHDRAWN,
@@ -124,6 +161,24 @@ def settled_outcome(record: Record, order: Order, now: datetime) -> Outcome:
     if (current.desired, current.state, current.reason) == (order.desired, ModelState.ACTIVE, ACTIVE):
         return current
     return active(order.target, sequence=order.sequence, now=now)
+
+
+def _kept(revision: str, current: Outcome, order: Order, now: datetime) -> Outcome:
+    """The outcome of a revision that nobody assigns and that goes on all the same."""
+    if (current.desired, current.state, current.reason) == (revision, ModelState.ACTIVE, KEPT):
+        return current
+    known = current if current.desired == revision else Outcome()
+    return Outcome(
+        desired=revision,
+        state=ModelState.ACTIVE,
+        result=known.result,
+        reason=KEPT,
+        message=f"{order.message}: what is active goes on being served",
+        attempt=known.attempt,
+        sequence=order.sequence,
+        transition_time=now,
+        probe=known.probe,
+    )
 
 
 def active(target: Target, *, sequence: int, now: datetime) -> Outcome:

@@ -54,11 +54,16 @@ class Agent:
         workshop = Workshop(self._store, installer, SubprocessProber(settings.probe), self._server, clock)
 
         def compose() -> EdgeNodeStatus:
-            records = self._supervisor.records
-            return build_status(records, capabilities, agent_version=__version__, now=clock.now())
+            return build_status(
+                self._supervisor.records,
+                capabilities,
+                agent_version=__version__,
+                now=clock.now(),
+                node_uid=self._supervisor.node_uid,
+            )
 
-        outbox = Outbox(settings.data_dir / "outbox.json")
-        self._reporter = Reporter(cluster, outbox, compose, settings.report)
+        self._outbox = Outbox(settings.data_dir / "outbox.json")
+        self._reporter = Reporter(cluster, self._outbox, compose, settings.report)
         self._supervisor = Supervisor(
             settings.node, capabilities, workshop, settings.retry, self._reporter.changed
         )
@@ -68,6 +73,7 @@ class Agent:
         async with AsyncExitStack() as stack:
             self._store.open()
             stack.callback(self._store.close)
+            self._supervisor.node_uid = self._outbox.node_uid()
             self._server.expect(key for key in self._store.models() if self._store.load(key).active)
             await self._server.start(self._settings.listen)
             stack.push_async_callback(self._server.stop)

@@ -30,15 +30,21 @@ _SERVES_TARGET = (State.HEALTH, State.COMMIT)
 
 
 def build_status(
-    records: Iterable[Record], capabilities: Capabilities, *, agent_version: str, now: datetime
+    records: Iterable[Record],
+    capabilities: Capabilities,
+    *,
+    agent_version: str,
+    now: datetime,
+    node_uid: str = "",
 ) -> EdgeNodeStatus:
-    """The status of the whole node as of `now`."""
+    """The status of the whole node as of `now`; `node_uid` is empty while the Node was never heard."""
     models = sorted(
         (model_status(record) for record in records), key=lambda item: (item.namespace, item.name)
     )
     return EdgeNodeStatus(
         agent_version=agent_version,
         heartbeat_time=now,
+        node_uid=node_uid,
         capabilities=capabilities,
         models=tuple(models[:MAX_MODELS]),
     )
@@ -102,15 +108,25 @@ class Outbox:
 
     def has_delivered(self, status: EdgeNodeStatus) -> bool:
         """Whether a report that says the same, but for the time, is known to have arrived."""
-        try:
-            kept = Envelope.model_validate_json(self._path.read_bytes())
-        except FileNotFoundError:
-            return False
-        except (OSError, ValidationError) as error:
-            log.warning("%s: cannot be read, the report is sent again: %s", self._path, error)
+        kept = self._read()
+        if kept is None:
             return False
         same = kept.status.model_copy(update={"heartbeat_time": status.heartbeat_time}) == status
         return kept.delivered and same
+
+    def node_uid(self) -> str:
+        """The UID of the Node that the last report was for; empty when there is none."""
+        kept = self._read()
+        return kept.status.node_uid if kept else ""
+
+    def _read(self) -> Envelope | None:
+        try:
+            return Envelope.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.warning("%s: cannot be read, the report is sent again: %s", self._path, error)
+            return None
 
 
 def _short(message: str) -> str:

@@ -33,6 +33,8 @@ class Supervisor:
         on_news: Callable[[], None],
     ) -> None:
         """`on_news` is called when there is something to report."""
+        self.node_uid = ""
+        """UID of the Node, as it was heard last; empty while it was never heard."""
         self._node = node
         self._capabilities = capabilities
         self._shop = workshop
@@ -70,8 +72,9 @@ class Supervisor:
         match event:
             case LabelsHeard(labels=None):
                 log.warning("there is no Node %s: what is active goes on being served", self._node)
-            case LabelsHeard(labels=labels):
+            case LabelsHeard(labels=labels, uid=uid):
                 self._labels = labels
+                self._is_node(uid)
             case ReleasesListed():
                 self._list(event)
             case ReleaseChanged(release=release) if self._releases is not None:
@@ -79,6 +82,13 @@ class Supervisor:
             case ReleaseGone(namespace=namespace, name=name) if self._releases is not None:
                 self._releases.pop((namespace, name), None)
         self._give_orders()
+
+    def _is_node(self, uid: str) -> None:
+        """Notes which Node this is. What was reported for another one of this name does not count any more."""
+        if uid == self.node_uid:
+            return
+        self.node_uid = uid
+        self._on_news()
 
     def _list(self, event: ReleasesListed) -> None:
         known = self._releases or {}

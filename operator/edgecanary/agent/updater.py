@@ -12,15 +12,14 @@ from edgecanary.agent.machine import (
     CANCELLABLE,
     INTERRUPTIBLE,
     RETREAT,
-    TRIAL,
     Event,
     State,
     next_state,
-    restart_event,
 )
 from edgecanary.agent.orders import Order, decide, is_stale, refresh, settled_outcome, supersedes
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Outcome, Record, Verdict
+from edgecanary.agent.restart import found_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
 from edgecanary.api.edgenode import ModelResult, ModelState
 from edgecanary.base.errors import EdgecanaryError
@@ -141,7 +140,7 @@ class Updater:
         event = decide(self.record, order) if order is not None and not self.missing else None
         if order is None or event is None:
             return False
-        target = order.target
+        target = order.given(self.record.active).target
         if target is not None:
             target = target.model_copy(update={"proven": event is Event.RETURNED})
             log.info("%s: %s: %s is wanted", self._key, event, target.statement.version)
@@ -270,27 +269,6 @@ class Updater:
             return False
         self.record = alive
         return True
-
-
-def found_at_start(record: Record) -> tuple[Record, Event]:
-    """What a new process makes of a record: a death on trial is counted, and too many are a verdict."""
-    target = record.target
-    if target is None:
-        return record, Event.RESTARTED
-    crashes, limit = target.crashes, target.health.max_crashes
-    if record.alive and record.state in TRIAL:
-        crashes += 1
-    event = restart_event(record.state, crashes=crashes, max_crashes=limit)
-    changes: dict[str, object] = {"crashes": crashes}
-    if event is Event.CRASHED:
-        message = (
-            f"the agent died {crashes} times while the revision was on trial, the last time in {record.state}; "
-            f"health.maxCrashes allows {limit}"
-        )
-        changes["verdict"] = Verdict(
-            result=ModelResult.HEALTH_FAILED, reason="TooManyCrashes", message=message
-        )
-    return record.model_copy(update={"target": target.model_copy(update=changes)}), event
 
 
 def damaged(lost: str, record: Record, now: datetime) -> Outcome:

@@ -174,6 +174,27 @@ class Metric(ApiModel):
             "!has(self.query) || !has(self.comparison) || self.comparison.method == 'Ratio'",
             "a query must be compared by the method Ratio: the others need the counts behind a preset",
         ),
+        Rule(
+            "!has(self.query) || !has(self.comparison) || self.query.matches('[{][{] *canary *[}][}]')",
+            "a query must name {{ canary }} to be compared: the same is asked for the stable revision",
+        ),
+        Rule(
+            "!has(self.preset) || !has(self.comparison)"
+            " || (self.preset == 'Disagreement') == (self.comparison.method == 'Paired')",
+            "Disagreement must be compared by the method Paired, and nothing else can be",
+            "self.preset + ' by ' + self.comparison.method",
+        ),
+        Rule(
+            "!has(self.preset) || !has(self.comparison) || !(self.preset in ['Memory', 'Drift'])"
+            " || self.comparison.method == 'Ratio'",
+            "Memory and Drift must be compared by the method Ratio: there is nothing to count",
+            "self.preset + ' by ' + self.comparison.method",
+        ),
+        Rule(
+            "!has(self.preset) || !has(self.comparison) || self.preset != 'Accuracy'"
+            " || self.comparison.method != 'Ratio'",
+            "Accuracy must not be compared by the method Ratio, for which higher is worse",
+        ),
     )
 
     name: ShortName = Field(description="The metric's name, unique in the rollout.")

@@ -169,6 +169,13 @@ class ModelReleaseSpec(ApiModel):
             "it is rejected (Keep), when that was there before this release and is described nowhere."
         ),
     )
+    yields: bool = Field(
+        default=False,
+        description=(
+            "Whether an older Rollout names the same EdgeModel: nodes follow another release of the model that is "
+            "for them, and this one where there is none."
+        ),
+    )
     rejected: tuple[RejectedRevision, ...] = Field(
         default=(),
         max_length=32,

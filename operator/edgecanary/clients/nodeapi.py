@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from pydantic import JsonValue, ValidationError
@@ -83,13 +83,13 @@ class _Releases:
 
 
 class _OwnNode:
-    """The labels of one Node; its metadata alone is asked for."""
+    """The labels and the UID of one Node; its metadata alone is asked for."""
 
     path = "/api/v1/nodes"
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._last: Mapping[str, str] | None = None
+        self._last: LabelsHeard | None = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -99,15 +99,15 @@ class _OwnNode:
         return f"application/json;as={kind};g=meta.k8s.io;v=v1"
 
     def listed(self, items: list[JsonObject]) -> NodeEvent:
-        self._last = _labels(items[0]) if items else None
-        return LabelsHeard(self._last)
+        self._last = _node(items[0]) if items else LabelsHeard(None)
+        return self._last
 
     def event(self, change: str, item: JsonObject) -> NodeEvent | None:
-        labels = None if change == "DELETED" else _labels(item)
-        if labels == self._last:
+        heard = LabelsHeard(None) if change == "DELETED" else _node(item)
+        if heard == self._last:
             return None
-        self._last = labels
-        return LabelsHeard(labels)
+        self._last = heard
+        return heard
 
 
 class NodeApi:
@@ -300,10 +300,14 @@ def _place(item: JsonObject) -> tuple[str, str]:
     return str(fields.get("namespace", "")), str(fields.get("name", ""))
 
 
-def _labels(item: JsonObject) -> dict[str, str]:
+def _node(item: JsonObject) -> LabelsHeard:
     metadata = item.get("metadata")
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+    fields = metadata if isinstance(metadata, dict) else {}
+    labels = fields.get("labels")
+    return LabelsHeard(
+        {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {},
+        str(fields.get("uid", "")),
+    )
 
 
 def _release(item: JsonObject) -> ModelRelease | None:

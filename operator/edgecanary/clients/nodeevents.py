@@ -32,9 +32,10 @@ class ReleaseGone:
 
 @dataclass(frozen=True)
 class LabelsHeard:
-    """The labels of the agent's own Node; None when there is no such Node."""
+    """The labels of the agent's own Node, and its UID; labels None when there is no such Node."""
 
     labels: Mapping[str, str] | None
+    uid: str = ""
 
 
 NodeEvent = ReleasesListed | ReleaseChanged | ReleaseGone | LabelsHeard

@@ -1,4 +1,4 @@
-"""Prometheus: instant queries with a deadline, a bounded answer and clear failures.
+"""Prometheus: instant and range queries with a deadline, a bounded answer and clear failures.
 
 It is asked with urllib3, which comes with the API server's client; requests would add its own retries and
 redirects, which are not wanted here.
@@ -7,9 +7,9 @@ redirects, which are not wanted here.
 import base64
 import binascii
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,6 +19,8 @@ from edgecanary.base.errors import InvalidInput, Unavailable, WrongAnswer
 from edgecanary.clients.http import Exchange, Request
 
 MAX_ANSWER_BYTES = 2**20
+MAX_SERIES_BYTES = 2**26
+"""The longest answer with one series for each node: 10,000 nodes with two revisions take 4 MiB."""
 
 _UNAVAILABLE = "PrometheusUnavailable"
 _REFUSED = "PrometheusRefused"
@@ -58,6 +60,14 @@ class Trust:
         return cls(authorization, values.get("ca.crt"))
 
 
+@dataclass(frozen=True)
+class Series:
+    """One series of a range query: its labels, and its values by their time in Unix seconds."""
+
+    labels: tuple[tuple[str, str], ...]
+    values: tuple[tuple[float, float], ...]
+
+
 class _Series(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -79,17 +89,31 @@ class _ScalarData(BaseModel):
     result: tuple[float, str]
 
 
-class _OtherData(BaseModel):
+class _RangeSeries(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    metric: dict[str, str] = Field(default_factory=dict)
+    values: list[tuple[float, str]]
+
+
+class _MatrixData(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    result_type: Literal["matrix", "string"] = Field(alias="resultType")
+    result_type: Literal["matrix"] = Field(alias="resultType")
+    result: list[_RangeSeries]
+
+
+class _StringData(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    result_type: Literal["string"] = Field(alias="resultType")
 
 
 class _Success(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     status: Literal["success"]
-    data: Annotated[_VectorData | _ScalarData | _OtherData, Field(discriminator="result_type")]
+    data: Annotated[_VectorData | _ScalarData | _MatrixData | _StringData, Field(discriminator="result_type")]
     warnings: list[str] = Field(default_factory=list)
 
 
@@ -106,8 +130,11 @@ _REPLY: TypeAdapter[_Success | _Failure] = TypeAdapter(
 )
 
 
+_Found = TypeVar("_Found", Vector, tuple[Series, ...])
+
+
 class Prometheus:
-    """One Prometheus server, asked by instant queries."""
+    """One Prometheus server. Whatever fails is a QueryError, never raised."""
 
     def __init__(self, url: str, *, timeout_seconds: float, trust: Trust | None = None) -> None:
         """`url` is the base address. Raises InvalidInput when the trusted certificates are not PEM."""
@@ -116,30 +143,48 @@ class Prometheus:
         self._trust = trust or Trust()
         self._tls = _tls_context(self._trust.authority) if url.startswith("https:") else None
 
-    def query(self, promql: str) -> Vector | QueryError:
-        """The answer to one instant query; whatever fails is a QueryError."""
+    def query(
+        self, promql: str, *, at: float | None = None, limit: int = MAX_ANSWER_BYTES
+    ) -> Vector | QueryError:
+        """The answer to one instant query as of `at` (Unix seconds; now where it is None).
+
+        An answer of more than `limit` bytes is an error.
+        """
+        form = {"query": promql} if at is None else {"query": promql, "time": f"{at:.3f}"}
+        reply = self._post("query", form, limit)
+        return reply if isinstance(reply, QueryError) else self._values(reply)
+
+    def query_range(
+        self, promql: str, *, start: float, end: float, step: int
+    ) -> tuple[Series, ...] | QueryError:
+        """The answer to a range query from `start` to `end` (Unix seconds), every `step` seconds."""
+        form = {"query": promql, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step}"}
+        reply = self._post("query_range", form, MAX_SERIES_BYTES)
+        return reply if isinstance(reply, QueryError) else self._series(reply)
+
+    def _post(self, path: str, form: Mapping[str, str], limit: int) -> "_Success | QueryError":
         try:
-            with Exchange(self._request(promql), seconds=self._timeout) as exchange:
+            with Exchange(self._request(path, form), seconds=self._timeout) as exchange:
                 if 300 <= exchange.status < 400:
                     return self._redirected(exchange.header("Location"))
-                return self._judge(exchange.status, exchange.read(MAX_ANSWER_BYTES))
+                return self._judge(exchange.status, exchange.read(limit))
         except Unavailable as error:
             return QueryError(_UNAVAILABLE, f"Prometheus {self.url} does not answer: {error.message}")
         except WrongAnswer as error:
             return QueryError(_GARBAGE, f"Prometheus {self.url}: {error.message}")
 
-    def _request(self, promql: str) -> Request:
+    def _request(self, path: str, form: Mapping[str, str]) -> Request:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         if self._trust.authorization is not None:
             headers["Authorization"] = self._trust.authorization
-        form = urlencode({"query": promql, "timeout": f"{max(1, int(self._timeout * 1000))}ms"})
-        return Request("POST", f"{self.url}/api/v1/query", headers, form.encode(), self._tls)
+        body = urlencode({**form, "timeout": f"{max(1, int(self._timeout * 1000))}ms"})
+        return Request("POST", f"{self.url}/api/v1/{path}", headers, body.encode(), self._tls)
 
     def _redirected(self, location: str | None) -> QueryError:
         text = f"Prometheus {self.url} redirects to {(location or 'nowhere')[:_WORDS]}"
         return QueryError(_REFUSED, f"{text}; set spec.analysis.prometheus.url to the final address")
 
-    def _judge(self, status: int, body: bytes) -> Vector | QueryError:
+    def _judge(self, status: int, body: bytes) -> "_Success | QueryError":
         if status in (401, 403):
             text = f"Prometheus {self.url} refuses our credentials (HTTP {status})"
             return QueryError(_REFUSED, f"{text}; check spec.analysis.prometheus.secretRef")
@@ -151,7 +196,10 @@ class Prometheus:
             return self._failed(status, reply)
         if status != 200:
             return QueryError(_GARBAGE, f"Prometheus {self.url} answers success with HTTP {status}")
-        return self._values(reply)
+        # Notes on the query itself begin with "PromQL"; any other warning says that data is missing.
+        if partial := [text for text in reply.warnings if not text.startswith("PromQL")]:
+            return QueryError(_UNAVAILABLE, f"Prometheus {self.url} answers in part: {partial[0][:_WORDS]}")
+        return reply
 
     def _not_prometheus(self, status: int, body: bytes) -> QueryError:
         said = " ".join(body[:200].decode(errors="replace").split())
@@ -171,21 +219,33 @@ class Prometheus:
         return QueryError(_REFUSED, words)
 
     def _values(self, reply: _Success) -> Vector | QueryError:
-        # Notes on the query itself begin with "PromQL"; any other warning says that data is missing.
-        if partial := [text for text in reply.warnings if not text.startswith("PromQL")]:
-            return QueryError(_UNAVAILABLE, f"Prometheus {self.url} answers in part: {partial[0][:_WORDS]}")
         data = reply.data
+        if isinstance(data, _ScalarData):
+            return self._numbers(lambda: Vector((Sample((), float(data.result[1])),)))
+        if isinstance(data, _VectorData):
+            return self._numbers(lambda: Vector(tuple(_sample(series) for series in data.result)))
+        return self._other(data, "a vector or a scalar")
+
+    def _series(self, reply: _Success) -> tuple[Series, ...] | QueryError:
+        data = reply.data
+        if isinstance(data, _MatrixData):
+            return self._numbers(lambda: tuple(_range_series(series) for series in data.result))
+        return self._other(data, "a matrix")
+
+    def _numbers(self, read: Callable[[], _Found]) -> _Found | QueryError:
         try:
-            if isinstance(data, _ScalarData):
-                return Vector((Sample((), float(data.result[1])),))
-            if isinstance(data, _VectorData):
-                return Vector(tuple(_sample(series) for series in data.result))
+            return read()
         except ValueError:
             return QueryError(_GARBAGE, f"Prometheus {self.url} gives a value that is not a number")
-        text = (
-            f"Prometheus {self.url}: the query gives a {data.result_type}, it must give a vector or a scalar"
-        )
-        return QueryError(_GARBAGE, text)
+
+    def _other(self, data: _VectorData | _ScalarData | _MatrixData | _StringData, wanted: str) -> QueryError:
+        text = f"the query gives a {data.result_type}, it must give {wanted}"
+        return QueryError(_GARBAGE, f"Prometheus {self.url}: {text}")
+
+
+def _range_series(series: _RangeSeries) -> Series:
+    values = tuple((moment, float(text)) for moment, text in series.values)
+    return Series(tuple(sorted(series.metric.items())), values)
 
 
 def _sample(series: _Series) -> Sample:

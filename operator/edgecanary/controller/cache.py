@@ -18,11 +18,11 @@ from edgecanary.base.errors import WrongAnswer
 from edgecanary.clients.kube import KubeClient, Listing
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, MODEL_RELEASES, NODES, ROLLOUTS, Resource
 from edgecanary.controller import views
+from edgecanary.controller.fleet import FleetViews
 from edgecanary.controller.store import Change, Store
 from edgecanary.controller.views import EdgeNodeRecord, NodeRecord, ObjectKey, PlainRecord, RolloutRecord
-from edgecanary.rollout.eligibility import NodeFacts
 from edgecanary.rollout.selector import matches
-from edgecanary.rollout.snapshot import NodeView
+from edgecanary.rollout.snapshot import NodeView, Rival
 
 T = TypeVar("T")
 
@@ -188,6 +188,7 @@ class Cache:
         self._rollouts = _Part(ROLLOUTS, views.read_rollout, self._rollout_changed, guard)
         self._releases = _Part(MODEL_RELEASES, views.read_plain, self._release_changed, guard)
         self._by_model: dict[ObjectKey, set[ObjectKey]] = {}
+        self._fleet = FleetViews()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -209,8 +210,19 @@ class Cache:
     def fleet(self, model: ObjectKey) -> tuple[NodeView, ...]:
         """Every Node with what its agent says of the model."""
         with self._lock:
-            nodes = self._nodes.store.records.items()
-            return tuple(_view(k.name, e.record, self._agent(k.name), model) for k, e in nodes)
+            return self._fleet.of(model)
+
+    def rivals(self, model: ObjectKey, rollout: ObjectKey) -> tuple[Rival, ...]:
+        """The other Rollouts that name the EdgeModel and are not being deleted."""
+        with self._lock:
+            others = [
+                (key, self._rollouts.store.get(key)) for key in sorted(self._rollouts_of(model) - {rollout})
+            ]
+        return tuple(
+            Rival(key.name, record.uid, record.created)
+            for key, record in others
+            if record is not None and not record.deleting
+        )
 
     def probes(self, model: ObjectKey, revision: str) -> Mapping[str, ProbeMeasurement]:
         """By variant, the largest of each measurement that nodes report for the revision."""
@@ -236,6 +248,7 @@ class Cache:
         return frozenset(self._by_model.get(model, ()))
 
     def _node_changed(self, change: Change[NodeRecord]) -> Wakes:
+        self._fleet.put_node(change.key.name, change.after)
         labels = [record.labels for record in (change.before, change.after) if record is not None]
         agent = self._agent(change.key.name)
         models = agent.models if agent else ()
@@ -243,14 +256,16 @@ class Cache:
         return Wakes(self._rollouts_matching(*labels) | reported)
 
     def _edge_node_changed(self, change: Change[EdgeNodeRecord]) -> Wakes:
+        self._fleet.put_agent(change.key.name, change.after)
         before, after = change.before or EdgeNodeRecord(), change.after or EdgeNodeRecord()
+        moved = before.node_uid != after.node_uid
         told = {
             m
             for m in before.models.keys() | after.models.keys()
-            if before.models.get(m) != after.models.get(m)
+            if moved or before.models.get(m) != after.models.get(m)
         }
         rollouts = frozenset(rollout for model in told for rollout in self._rollouts_of(model))
-        if before.capabilities != after.capabilities:
+        if moved or before.capabilities != after.capabilities:
             node = self._nodes.store.get(ObjectKey("", change.key.name))
             rollouts |= self._rollouts_matching(node.labels) if node else frozenset()
         measured = frozenset(m for m in told if _probe(before.models.get(m)) != _probe(after.models.get(m)))
@@ -267,7 +282,12 @@ class Cache:
             self._by_model.get(change.before.model, set()).discard(change.key)
         if change.after is not None:
             self._by_model.setdefault(change.after.model, set()).add(change.key)
-        return Wakes(frozenset({change.key}))
+        before, after = (record.claim if record else None for record in (change.before, change.after))
+        if before == after:
+            return Wakes(frozenset({change.key}))
+        claims = [claim for claim in (before, after) if claim is not None]
+        others = frozenset(rollout for model, *_ in claims for rollout in self._rollouts_of(model))
+        return Wakes(others | {change.key})
 
 
 def _together(wakes: Iterable[Wakes]) -> Wakes:
@@ -276,19 +296,6 @@ def _together(wakes: Iterable[Wakes]) -> Wakes:
         frozenset(key for each in found for key in each.rollouts),
         frozenset(key for each in found for key in each.models),
     )
-
-
-def _view(name: str, node: NodeRecord, agent: EdgeNodeRecord | None, model: ObjectKey) -> NodeView:
-    found = agent.capabilities if agent else None
-    facts = NodeFacts(
-        name=name,
-        labels=node.labels,
-        architecture=found.architecture if found else node.architecture,
-        memory_bytes=found.memory_bytes if found else node.memory_bytes,
-        accelerators=frozenset(found.accelerators) if found else frozenset(),
-        runtimes=frozenset(found.runtimes) if found else None,
-    )
-    return NodeView(facts, online=node.ready, report=agent.models.get(model) if agent else None)
 
 
 def _probe(report: NodeModelStatus | None) -> ProbeMeasurement | None:

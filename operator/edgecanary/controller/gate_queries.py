@@ -1,20 +1,17 @@
 """Asking Prometheus for a rollout's gates: all at once, within one time limit."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Vector
 from edgecanary.api.analysis import PrometheusSource
 from edgecanary.base.errors import InvalidInput, NotFound, WrongAnswer
 from edgecanary.clients.kube import Secrets
-from edgecanary.clients.prometheus import Prometheus, Trust
-from edgecanary.controller.threads import start
-
-_AT_ONCE = 8
-
-Observe = Callable[[str], None]
+from edgecanary.clients.prometheus import Trust
+from edgecanary.controller.counts import RolloutCounts
+from edgecanary.controller.prometheus_session import Observe, Session
 
 
 @dataclass(frozen=True)
@@ -22,6 +19,7 @@ class _Question:
     metric: str
     part: str
     promql: str
+    at: datetime | None = None
 
 
 def ask(
@@ -31,32 +29,56 @@ def ask(
     namespace: str,
     secrets: Secrets,
     observe: Observe,
+    counts: RolloutCounts | None = None,
 ) -> Mapping[str, Answer]:
     """The answers by metric name, after at most `source.timeout_seconds`.
 
     Whatever keeps Prometheus from being asked is an answer too, a QueryError. Only the API server's own
-    failures are raised.
+    failures are raised. `counts` remembers what was counted for the rollout before.
     """
-    questions = [question for query in queries for question in _questions(query)]
-    trust = _trust(source, namespace, secrets)
-    if isinstance(trust, QueryError):
-        found: dict[_Question, Vector | QueryError] = dict.fromkeys(questions, trust)
-    else:
-        found = _ask_all(source, questions, trust)
-    for result in found.values():
-        observe(_outcome(result))
-    return {query.metric: _answer(query, found) for query in queries}
+    session = Session(source, _trust(source, namespace, secrets), observe)
+    known = counts or RolloutCounts()
+    found = _ask_all(session, [question for query in queries for question in _questions(query)])
+    answers = {query.metric: _answer(query, found) for query in queries}
+    answers.update(_with_earlier_baselines(session, answers))
+    for query in queries:
+        if query.counts is not None:
+            read, bound = known.read(query.metric, query.counts, session)
+            answers[query.metric] = replace(answers[query.metric], counts=read, bound=bound)
+    return answers
+
+
+def _ask_all(session: Session, questions: Sequence[_Question]) -> dict[_Question, Vector | QueryError]:
+    def asking(question: _Question) -> Vector | QueryError:
+        return session.instant(question.promql, at=question.at.timestamp() if question.at else None)
+
+    answers = session.together([partial(asking, question) for question in questions])
+    return dict(zip(questions, answers, strict=True))
+
+
+def _with_earlier_baselines(session: Session, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """Answers whose stable revision has no value any more, with the one that it had when the rollout began."""
+    gone = [
+        (answer, _Question(name, "baseline", answer.query.baseline, answer.query.baseline_at))
+        for name, answer in answers.items()
+        if answer.query.baseline is not None
+        and answer.query.baseline_at is not None
+        and answer.baseline == Vector()
+    ]
+    found = _ask_all(session, [question for _, question in gone])
+    return {question.metric: replace(answer, baseline=found[question]) for answer, question in gone}
 
 
 def _questions(query: MetricQuery) -> Iterator[_Question]:
-    for part, promql in (("value", query.value), ("samples", query.samples), ("baseline", query.baseline)):
+    value = query.value if query.asks_value else None
+    for part, promql in (("value", value), ("samples", query.samples), ("baseline", query.baseline)):
         if promql is not None:
             yield _Question(query.metric, part, promql)
 
 
 def _answer(query: MetricQuery, found: Mapping[_Question, Vector | QueryError]) -> Answer:
     parts = {question.part: found[question] for question in _questions(query)}
-    return Answer(query, parts["value"], samples=parts.get("samples"), baseline=parts.get("baseline"))
+    return Answer(query, parts.get("value"), samples=parts.get("samples"), baseline=parts.get("baseline"))
 
 
 def _trust(source: PrometheusSource, namespace: str, secrets: Secrets) -> Trust | QueryError:
@@ -69,46 +91,3 @@ def _trust(source: PrometheusSource, namespace: str, secrets: Secrets) -> Trust 
         return QueryError("PrometheusRefused", f"spec.analysis.prometheus.secretRef: {error.message}")
     except InvalidInput as error:
         return QueryError("PrometheusRefused", error.message)
-
-
-def _ask_all(
-    source: PrometheusSource, questions: Sequence[_Question], trust: Trust
-) -> dict[_Question, Vector | QueryError]:
-    end = time.monotonic() + source.timeout_seconds
-    todo: SimpleQueue[_Question] = SimpleQueue()
-    for question in questions:
-        todo.put(question)
-    answers: dict[_Question, Vector | QueryError] = {}
-
-    def work() -> None:
-        while (question := _next(todo)) is not None:
-            answers[question] = _ask_one(source, question, trust, end)
-
-    workers = [start(work, name="prometheus") for _ in range(min(_AT_ONCE, len(questions)))]
-    for worker in workers:
-        worker.result()
-    return answers
-
-
-def _next(todo: "SimpleQueue[_Question]") -> _Question | None:
-    try:
-        return todo.get_nowait()
-    except Empty:
-        return None
-
-
-def _ask_one(source: PrometheusSource, question: _Question, trust: Trust, end: float) -> Vector | QueryError:
-    left = end - time.monotonic()
-    if left <= 0:
-        text = f"Prometheus {source.url} did not answer all queries within {source.timeout_seconds} s"
-        return QueryError("PrometheusUnavailable", text)
-    try:
-        return Prometheus(source.url, timeout_seconds=left, trust=trust).query(question.promql)
-    except InvalidInput as error:
-        return QueryError("PrometheusRefused", error.message)
-
-
-def _outcome(result: Vector | QueryError) -> str:
-    if isinstance(result, QueryError):
-        return result.reason
-    return "ok" if result.samples else "empty"

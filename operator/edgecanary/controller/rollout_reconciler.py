@@ -14,6 +14,7 @@ from edgecanary.api.rollout import Rollout
 from edgecanary.base.errors import Conflict, EdgecanaryError, NotFound
 from edgecanary.clients.events import Subject
 from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, Resource
+from edgecanary.controller.counts import CountsMemory
 from edgecanary.controller.gate_queries import ask
 from edgecanary.controller.release_urls import differs
 from edgecanary.controller.signing import Signing
@@ -40,11 +41,12 @@ class _Observed:
 
 
 class RolloutReconciler:
-    """Takes Rollouts forward. It remembers nothing: all state is the API server's."""
+    """Takes Rollouts forward. All state is the API server's; counts are only remembered to be quick."""
 
     def __init__(self, tools: Tools, signing: Signing) -> None:
         self._tools = tools
         self._signing = signing
+        self._counts = CountsMemory()
 
     def reconcile(self, key: ObjectKey) -> float | None:
         """Takes one Rollout as far as it can go now.
@@ -58,6 +60,7 @@ class RolloutReconciler:
                 return None
             return self._carry_out(self._with_answers(key, observed))
         except _Gone:
+            self._counts.forget(str(key))
             return None
 
     def _carry_out(self, observed: _Observed) -> float | None:
@@ -71,6 +74,9 @@ class RolloutReconciler:
         if urgent:
             self._tell(observed, decision)
         self._write_status(observed, decision)
+        if decision.status.step is None:
+            meta = observed.rollout.metadata
+            self._counts.forget(str(ObjectKey(meta.namespace, meta.name)))
         waits = [wait for wait in (decision.requeue_seconds, renewal) if wait is not None]
         return min(waits, default=None)
 
@@ -87,6 +93,7 @@ class RolloutReconciler:
             release=None if release is None else parse(ModelRelease, release),
             fleet=self._tools.cache.fleet(model_key),
             answers=answers or {},
+            rivals=self._tools.cache.rivals(model_key, key),
         )
         return _Observed(snapshot, body)
 
@@ -113,6 +120,7 @@ class RolloutReconciler:
             namespace=rollout.metadata.namespace,
             secrets=self._tools.secrets,
             observe=self._tools.metrics.queried,
+            counts=self._counts.of(str(ObjectKey(rollout.metadata.namespace, rollout.metadata.name))),
         )
 
     def _apply_release(self, observed: _Observed, decision: Plan) -> float | None:
@@ -125,7 +133,7 @@ class RolloutReconciler:
         now = self._tools.clock.now()
         urls = self._signing.policy(observed.rollout.metadata.namespace)
         addressed = urls.address(wanted, known, now=now)
-        if differs(addressed.spec, known):
+        if differs(addressed.spec, known) or _is_orphan(observed):
             sequence = known.sequence + 1 if known else 1
             self._apply(observed, addressed.spec.model_copy(update={"sequence": sequence}))
         if addressed.problem is not None:
@@ -190,6 +198,12 @@ class RolloutReconciler:
 
 class _Gone(Exception):
     """The Rollout does not exist (any more)."""
+
+
+def _is_orphan(observed: _Observed) -> bool:
+    """Whether the release belongs to an earlier Rollout of the same name, with which Kubernetes would collect it."""
+    release, own = observed.snapshot.release, observed.rollout.metadata.uid
+    return release is not None and all(owner.uid != own for owner in release.metadata.owner_references)
 
 
 def _signing_problem(error: EdgecanaryError) -> PlannedEvent:

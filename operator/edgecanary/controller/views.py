@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
@@ -28,20 +29,28 @@ class ObjectKey:
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """A Node: labels, whether it is Ready, and what its kubelet says of its hardware."""
+    """A Node: labels, whether it is Ready, and what its kubelet says of its hardware.
+
+    Whether it is cordoned is not kept: that keeps new pods away, and an agent that runs goes on running.
+    """
 
     labels: Mapping[str, str]
     ready: bool
+    uid: str = ""
     architecture: str = ""
     memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class EdgeNodeRecord:
-    """An EdgeNode: what its agent says of the hardware and of each model, by the EdgeModel's key."""
+    """An EdgeNode: what its agent says of the hardware and of each model, by the EdgeModel's key.
+
+    It is about the Node with this UID; agents of earlier versions do not say which.
+    """
 
     capabilities: Capabilities | None = None
     models: Mapping[ObjectKey, NodeModelStatus] = field(default_factory=dict)
+    node_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,14 @@ class RolloutRecord:
     version: str
     reason: str = ""
     """Of the Ready condition."""
+    uid: str = ""
+    created: datetime | None = None
+    deleting: bool = False
+
+    @property
+    def claim(self) -> tuple[ObjectKey, str, bool]:
+        """What decides which of several Rollouts has an EdgeModel, as far as it can change."""
+        return self.model, self.uid, self.deleting
 
 
 @dataclass(frozen=True)
@@ -135,6 +152,7 @@ def read_node(body: JsonObject) -> NodeRecord:
     return NodeRecord(
         labels=node.metadata.labels,
         ready=any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
+        uid=node.metadata.uid,
         architecture=node.status.node_info.architecture,
         memory_bytes=_memory(node.status.capacity.get("memory", "")),
     )
@@ -144,7 +162,7 @@ def read_edge_node(body: JsonObject) -> EdgeNodeRecord:
     """What is kept of an EdgeNode."""
     status = parse(EdgeNode, body).status
     models = {ObjectKey(entry.namespace, entry.name): entry for entry in status.models}
-    return EdgeNodeRecord(status.capabilities, models)
+    return EdgeNodeRecord(status.capabilities, models, status.node_uid)
 
 
 def read_rollout(body: JsonObject) -> RolloutRecord:
@@ -155,6 +173,9 @@ def read_rollout(body: JsonObject) -> RolloutRecord:
         selector=rollout.spec.node_selector,
         version=rollout.metadata.resource_version,
         reason=_ready_reason(rollout.status),
+        uid=rollout.metadata.uid,
+        created=rollout.metadata.creation_timestamp,
+        deleting=rollout.metadata.deletion_timestamp is not None,
     )
 
 

@@ -65,6 +65,7 @@ TABLE.sized("spec.strategy.stratifyBy", lambda number: f"k{number}", high=4)
 label_keys(TABLE, "spec.strategy.stratifyBy[0]", _IN_WORDS)
 TABLE.between("spec.strategy.quorumPercent", 1, 100)
 TABLE.between("spec.strategy.maxFailedNodes", 0, 100_000)
+TABLE.between("spec.strategy.rollbackWindowRevisions", 0, 10)
 TABLE.one_of("spec.strategy.onDeadline", "Pause", "Rollback")
 TABLE.one_of("spec.strategy.initial", "Staged", "AllAtOnce")
 TABLE.takes("spec.strategy", {"steps": _steps("100%"), "stepDeadlineSeconds": 300})
@@ -145,6 +146,7 @@ TABLE.needs("spec.analysis.prometheus.secretRef.name")
 object_names(TABLE, "spec.analysis.prometheus.secretRef.name", _IN_WORDS)
 TABLE.between("spec.analysis.prometheus.timeoutSeconds", 1, 300)
 TABLE.between("spec.analysis.intervalSeconds", 1, 86_400)
+TABLE.between("spec.analysis.historySeconds", 60, 2_592_000)
 
 TABLE.sized(
     "spec.analysis.metrics",
@@ -160,9 +162,13 @@ TABLE.unique(
 )
 TABLE.needs(f"{_METRIC}.name")
 names(TABLE, f"{_METRIC}.name", _IN_WORDS)
-TABLE.one_of(
+_PRESETS = ("ErrorRate", "LatencyP95", "LatencyP99", "Accuracy", "Disagreement", "Memory", "Drift")
+for _preset in _PRESETS:
+    TABLE.takes(_METRIC, _metric(preset=_preset, threshold=_LIMITS), at=f"{_METRIC}.preset")
+TABLE.refuses(
     f"{_METRIC}.preset",
-    *("ErrorRate", "LatencyP95", "LatencyP99", "Accuracy", "Disagreement", "Memory", "Drift"),
+    "Nonsense",
+    says='Unsupported value: "Nonsense": supported values: ' + ", ".join(f'"{word}"' for word in _PRESETS),
 )
 TABLE.takes(_METRIC, _metric(query="up", threshold=_LIMITS), _metric(preset="Drift", threshold=_LIMITS))
 _EXACTLY_ONE = "exactly one of preset and query must be set, got "
@@ -186,11 +192,22 @@ TABLE.text(
 TABLE.refuses(_QUERY, "", says="should be at least 1 chars long")
 TABLE.longest(_QUERY, 4096)
 _RATIO: JsonObject = {"method": "Ratio", "maxIncreasePercent": 10}
-TABLE.takes(_METRIC, _metric(query="up", comparison=_RATIO))
+_OF_CANARY = 'max(a{revision="{{ canary }}"})'
+TABLE.takes(
+    _METRIC,
+    _metric(query=_OF_CANARY, comparison=_RATIO),
+    _metric(query="max(a{revision='{{canary}}'})", comparison=_RATIO),
+)
 TABLE.refuses(
     _METRIC,
-    _metric(query="up", comparison={}),
-    _metric(query="up", threshold=_LIMITS, comparison={"method": "Paired"}),
+    _metric(query="up", comparison=_RATIO),
+    _metric(query='max(a{node=~"{{ nodes }}"})', comparison=_RATIO),
+    says="a query must name {{ canary }} to be compared: the same is asked for the stable revision",
+)
+TABLE.refuses(
+    _METRIC,
+    _metric(query=_OF_CANARY, comparison={}),
+    _metric(query=_OF_CANARY, threshold=_LIMITS, comparison={"method": "Paired"}),
     says="a query must be compared by the method Ratio: the others need the counts behind a preset",
 )
 
@@ -207,8 +224,33 @@ decimals(TABLE, f"{_METRIC}.threshold.max", _IN_WORDS, good=("0.75", "3", "-1", 
 decimals(TABLE, f"{_METRIC}.threshold.min", _IN_WORDS, good=("0.02", "0", "-1", "-0.5"))
 
 _COMPARISON = f"{_METRIC}.comparison"
-for _method in ("NegativeBinomial", "Randomization", "Paired"):
+for _method in ("NegativeBinomial", "Randomization"):
     TABLE.takes(_COMPARISON, {"method": _method}, at=f"{_COMPARISON}.method")
+    TABLE.takes(_METRIC, _metric(preset="Accuracy", comparison={"method": _method}))
+    TABLE.takes(_METRIC, _metric(preset="LatencyP95", comparison={"method": _method}))
+    TABLE.takes(_METRIC, _metric(preset="LatencyP99", comparison={"method": _method}))
+for _preset in ("ErrorRate", "LatencyP95", "LatencyP99", "Memory", "Drift"):
+    TABLE.takes(_METRIC, _metric(preset=_preset, comparison=_RATIO))
+_PAIRED: JsonObject = {"method": "Paired"}
+TABLE.takes(_METRIC, _metric(preset="Disagreement", comparison=_PAIRED), at=f"{_COMPARISON}.method")
+_ONLY_PAIRED = "Disagreement must be compared by the method Paired, and nothing else can be, got "
+for _preset in _PRESETS:
+    if _preset == "Disagreement":
+        continue
+    _wrong = _metric(preset=_preset, comparison=_PAIRED)
+    TABLE.refuses(_METRIC, _wrong, says=f"{_ONLY_PAIRED}{_preset} by Paired")
+_NOT_PAIRED: tuple[JsonObject, ...] = ({}, {"method": "Randomization"}, _RATIO)
+for _other in _NOT_PAIRED:
+    TABLE.refuses(_METRIC, _metric(preset="Disagreement", comparison=_other), says=_ONLY_PAIRED)
+_ONLY_A_RATIO = "Memory and Drift must be compared by the method Ratio: there is nothing to count, got "
+for _preset in ("Memory", "Drift"):
+    _wrong = _metric(preset=_preset, comparison={})
+    TABLE.refuses(_METRIC, _wrong, says=f"{_ONLY_A_RATIO}{_preset} by NegativeBinomial")
+TABLE.refuses(
+    _METRIC,
+    _metric(preset="Accuracy", comparison=_RATIO),
+    says="Accuracy must not be compared by the method Ratio, for which higher is worse",
+)
 TABLE.takes(_COMPARISON, _RATIO, {})
 TABLE.refuses(
     f"{_COMPARISON}.method",
@@ -229,6 +271,7 @@ for _value, _says in (
         says=_says,
         at=f"{_COMPARISON}.maxIncreasePercent",
     )
+TABLE.between(f"{_COMPARISON}.warmupSeconds", 0, 86_400)
 decimals(TABLE, f"{_COMPARISON}.detectRatio", _IN_WORDS, good=("1.01", "2", "10"))
 TABLE.refuses(f"{_COMPARISON}.detectRatio", "1", "1.0", "0.5", "0", says="must be above 1")
 decimals(TABLE, f"{_COMPARISON}.confidence", _IN_WORDS, good=("0.51", "0.95", "0.999"))

@@ -7,7 +7,7 @@ from edgecanary.agent.record import Record, Rejection, Verdict, new_record
 from edgecanary.api.artifacts import VariantRequirements
 from edgecanary.api.edgenode import ModelResult, ModelState
 from edgecanary.api.meta import LabelSelector
-from edgecanary.api.modelrelease import ModelRelease
+from edgecanary.api.modelrelease import ModelRelease, Otherwise
 from edgecanary.rollout.eligibility import NodeFacts
 from tests.unit.agent.releasing import KEY, NOW, Releases, everywhere, rejected, statement, target
 
@@ -59,11 +59,54 @@ def test_a_release_for_other_nodes_is_no_order() -> None:
     assert orders([Releases(selector=WEST).next(stable=A)], NODE, {}) == {}
 
 
-def test_a_followed_release_that_turns_to_other_nodes_withdraws_the_model() -> None:
-    found = orders([Releases(selector=WEST).next(stable=A)], NODE, {KEY: "uid-1"})
+def test_a_followed_release_that_turns_to_other_nodes_leaves_this_one_what_it_has() -> None:
+    order = orders([Releases(selector=WEST).next(stable=B)], NODE, {KEY: "uid-1"})[KEY]
 
-    assert found[KEY].target is None
-    assert "nodeSelector" in found[KEY].message
+    assert (order.target, order.keeps) == (None, True)
+    assert decide(having(active=A.revision), order) is None
+    told = settled_outcome(having(active=A.revision), order, NOW)
+    assert (told.state, told.desired, told.reason) == (ModelState.ACTIVE, A.revision, "Kept")
+    assert "nodeSelector" in told.message
+    assert settled_outcome(having(active=A.revision, outcome=told), order, NOW) is told
+
+
+def test_a_node_that_a_release_no_longer_is_for_stops_what_it_works_on() -> None:
+    order = orders([Releases(selector=WEST).next(stable=B)], NODE, {KEY: "uid-1"})[KEY]
+
+    assert supersedes(having(active=A.revision, target=target(B)), order)
+
+
+def test_a_rejected_revision_is_not_kept_by_a_node_that_the_release_no_longer_is_for() -> None:
+    release = Releases(selector=WEST).next(stable=A, taken_back=(rejected(B),))
+    order = orders([release], NODE, {KEY: "uid-1"})[KEY]
+
+    assert decide(having(B.revision, A.revision), order) is Event.RETURNED
+    assert order.given(B.revision).desired == A.revision
+    assert decide(having(active=A.revision), order) is None
+
+
+def test_where_nothing_is_assigned_a_release_may_let_nodes_keep_what_they_have_unless_it_is_rejected() -> (
+    None
+):
+    release = Releases().next(taken_back=(rejected(B),))
+    release = release.model_copy(
+        update={"spec": release.spec.model_copy(update={"otherwise": Otherwise.KEEP})}
+    )
+    order = order_of(release)
+
+    assert decide(having(active=A.revision), order) is None
+    assert decide(having(active=B.revision), order) is Event.WITHDRAWN
+    assert settled_outcome(having(), order, NOW).state is ModelState.WITHDRAWN
+
+
+def test_a_release_that_yields_counts_only_where_no_other_is_for_the_node() -> None:
+    first = Releases(name="a", uid="first").next(stable=A)
+    yielding = first.model_copy(update={"spec": first.spec.model_copy(update={"yields": True})})
+    second = Releases(name="b", uid="second", selector=EAST).next(stable=B)
+    west = NodeFacts(name="n2", labels={"site": "west"}, architecture="amd64")
+
+    assert orders([yielding, second], NODE, {KEY: "first"})[KEY].release_uid == "second"
+    assert orders([yielding, second], west, {KEY: "first"})[KEY].release_uid == "first"
 
 
 def test_of_two_releases_of_one_model_the_one_for_this_node_counts() -> None:

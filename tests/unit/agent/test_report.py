@@ -126,6 +126,20 @@ def test_the_outbox_knows_what_was_delivered_whatever_the_time(tmp_path: Path) -
     assert not outbox.has_delivered(status())
 
 
+def test_a_report_names_the_node_that_it_is_about() -> None:
+    found = build_status((), CAPABILITIES, agent_version="0.1.0", now=NOW, node_uid="uid-1")
+    assert found.node_uid == "uid-1"
+    assert status().node_uid == "", "unknown, not another"
+
+
+def test_the_outbox_remembers_the_node_over_a_restart(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.json")
+    assert outbox.node_uid() == ""
+    outbox.put(status().model_copy(update={"node_uid": "uid-1"}), delivered=True)
+    assert Outbox(tmp_path / "outbox.json").node_uid() == "uid-1"
+    assert not outbox.has_delivered(status().model_copy(update={"node_uid": "uid-2"}))
+
+
 def test_a_damaged_outbox_means_that_the_report_is_sent_again(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.json")
     outbox.put(status(), delivered=True)

@@ -49,7 +49,7 @@ async def test_a_change_of_one_release_touches_only_its_model(tmp_path: Path, a:
         assert states == {"pump": ModelState.ACTIVE, "fan": ModelState.WITHDRAWN}
 
 
-async def test_a_label_that_comes_and_goes_brings_and_takes_the_model(
+async def test_a_label_brings_the_model_and_leaves_it_when_it_goes(
     tmp_path: Path, a: RevisionStatement
 ) -> None:
     async with node(tmp_path) as edge:
@@ -60,7 +60,9 @@ async def test_a_label_that_comes_and_goes_brings_and_takes_the_model(
         edge.supervisor.hear(LabelsHeard({"site": "east"}))
         await edge.settles(a)
         edge.supervisor.hear(LabelsHeard({"site": "west"}))
-        await edge.settles(None)
+        await quiet()
+        assert edge.record.active == a.revision
+        assert edge.record.outcome.reason == "Kept"
 
 
 async def test_a_missing_node_object_changes_nothing(tmp_path: Path, a: RevisionStatement) -> None:
@@ -71,6 +73,32 @@ async def test_a_missing_node_object_changes_nothing(tmp_path: Path, a: Revision
         await quiet()
 
         assert edge.record.active == a.revision
+
+
+async def test_the_node_it_runs_on_is_remembered_though_it_is_missing_for_a_while(
+    tmp_path: Path, a: RevisionStatement
+) -> None:
+    async with node(tmp_path) as edge:
+        edge.hear(Releases().next(stable=a))
+        await edge.settles(a)
+        edge.supervisor.hear(LabelsHeard({}, "uid-1"))
+        edge.supervisor.hear(LabelsHeard(None))
+
+        assert edge.supervisor.node_uid == "uid-1"
+
+
+async def test_a_node_that_was_replaced_under_its_name_is_news_and_the_same_node_is_none(
+    tmp_path: Path, a: RevisionStatement
+) -> None:
+    async with node(tmp_path) as edge:
+        edge.hear(Releases().next(stable=a))
+        await edge.settles(a)
+        edge.supervisor.hear(LabelsHeard({}, "uid-1"))
+        before = len(edge.news)
+        edge.supervisor.hear(LabelsHeard({}, "uid-1"))
+        assert len(edge.news) == before
+        edge.supervisor.hear(LabelsHeard({}, "uid-2"))
+        assert len(edge.news) == before + 1
 
 
 async def test_a_release_that_this_agent_cannot_read_is_not_a_missing_one(

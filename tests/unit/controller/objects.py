@@ -12,11 +12,17 @@ def node(
     labels: dict[str, str] | None = None,
     ready: bool = True,
     memory: str = "2097152Ki",
+    uid: str = "",
 ) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "resourceVersion": str(version), "labels": {**(labels or {})}},
+        "metadata": {
+            "name": name,
+            "uid": uid or f"uid-of-{name}",
+            "resourceVersion": str(version),
+            "labels": {**(labels or {})},
+        },
         "status": {
             "capacity": {"cpu": "4", "memory": memory},
             "conditions": [
@@ -41,12 +47,14 @@ def edge_node(
     heartbeat: str = "2026-01-01T00:00:00Z",
     memory: int = 2**31,
     namespace: str = "edgecanary-system",
+    node_uid: str = "",
 ) -> JsonObject:
     return {
         "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version)},
         "status": {
             "agentVersion": "0.1.0",
             "heartbeatTime": heartbeat,
+            "nodeUID": node_uid,
             "capabilities": {"architecture": "amd64", "memoryBytes": memory, "runtimes": ["ONNX"]},
             "models": [*(models or [])],
         },

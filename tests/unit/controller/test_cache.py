@@ -63,6 +63,91 @@ def test_a_node_without_an_agent_is_described_by_its_kubelet(picture: Picture) -
     assert view.report is None
 
 
+def test_a_report_about_this_very_node_counts(picture: Picture) -> None:
+    own = objects.edge_node("n1", 9, models=[objects.report()], node_uid="uid-of-n1")
+    picture.see(EDGE_NODES, own)
+    assert picture.cache.fleet(PUMP)[0].report is not None
+
+
+def test_a_report_about_an_earlier_node_of_the_same_name_does_not_count(picture: Picture) -> None:
+    picture.see(EDGE_NODES, objects.edge_node("n1", 9, models=[objects.report()], node_uid="uid-of-n1"))
+    picture.see(NODES, objects.node("n1", 10, labels={"edge": "true"}, uid="another"))
+    (view,) = picture.cache.fleet(PUMP)
+    assert view.report is None
+    assert view.facts.runtimes is None, "what it can run is unknown"
+    assert view.facts.architecture == "arm64", "as its kubelet says"
+    picture.see(EDGE_NODES, objects.edge_node("n1", 11, models=[objects.report()], node_uid="another"))
+    assert picture.cache.fleet(PUMP)[0].report is not None
+
+
+def test_a_report_that_begins_to_count_wakes_its_rollouts(picture: Picture) -> None:
+    picture.see(NODES, objects.node("n1", 9, labels={"edge": "true"}, uid="another"))
+    told = objects.edge_node("n1", 10, models=[objects.report()], node_uid="uid-of-n1")
+    assert picture.see(EDGE_NODES, told) == rollouts("pump")
+    assert picture.cache.fleet(PUMP)[0].report is None
+    again = objects.edge_node("n1", 11, models=[objects.report()], node_uid="another")
+    assert picture.see(EDGE_NODES, again) == rollouts("pump")
+    assert picture.cache.fleet(PUMP)[0].report is not None
+
+
+def test_a_report_that_begins_to_count_wakes_its_rollouts_though_nothing_selects_the_node(
+    picture: Picture,
+) -> None:
+    picture.see(NODES, objects.node("n2", 9))
+    picture.see(EDGE_NODES, objects.edge_node("n2", 10, models=[objects.report()], node_uid="another"))
+    own = objects.edge_node("n2", 11, models=[objects.report()], node_uid="uid-of-n2")
+    assert picture.see(EDGE_NODES, own) == rollouts("pump")
+
+
+def test_capabilities_that_begin_to_count_wake_the_rollouts_that_select_the_node(picture: Picture) -> None:
+    picture.see(EDGE_NODES, objects.edge_node("n1", 9, node_uid="another"))
+    assert picture.cache.fleet(PUMP)[0].facts.runtimes is None
+    assert picture.see(EDGE_NODES, objects.edge_node("n1", 10, node_uid="uid-of-n1")) == rollouts("pump")
+    assert picture.cache.fleet(PUMP)[0].facts.runtimes == frozenset({"ONNX"})
+
+
+def test_one_node_of_several_that_leaves_is_missed(picture: Picture) -> None:
+    picture.see(NODES, objects.node("n2", 9))
+    assert len(picture.cache.fleet(PUMP)) == 2
+    picture.see(NODES, objects.node("n2", 10), "DELETED")
+    assert [view.facts.name for view in picture.cache.fleet(PUMP)] == ["n1"]
+
+
+def test_what_did_not_change_stays_the_same_object(picture: Picture) -> None:
+    whole = picture.cache.fleet(PUMP)
+    (before,) = whole
+    picture.see(NODES, objects.node("n1", 9, labels={"edge": "true"}))
+    picture.see(
+        EDGE_NODES, objects.edge_node("n1", 10, models=[objects.report()], heartbeat="2026-02-02T00:00:00Z")
+    )
+    assert picture.cache.fleet(PUMP)[0] is before
+    assert picture.cache.fleet(PUMP) is whole
+    picture.see(NODES, objects.node("n1", 11, labels={"edge": "true"}, ready=False))
+    (after,) = picture.cache.fleet(PUMP)
+    assert not after.online
+    assert after.facts is before.facts
+
+
+def test_a_node_in_the_place_of_another_is_a_change(picture: Picture) -> None:
+    picture.cache.fleet(PUMP)
+    picture.see(NODES, objects.node("n1", 9), "DELETED")
+    picture.see(NODES, objects.node("n2", 10))
+    assert [view.facts.name for view in picture.cache.fleet(PUMP)] == ["n2"]
+
+
+def test_models_on_one_node_have_a_view_each(picture: Picture) -> None:
+    assert picture.cache.fleet(PUMP)[0].report is not None
+    assert picture.cache.fleet(OTHER)[0].report is None
+    assert picture.cache.fleet(PUMP)[0].report is not None
+
+
+def test_an_edge_node_that_is_deleted_takes_its_reports_along(picture: Picture) -> None:
+    picture.see(EDGE_NODES, objects.edge_node("n1", 9), "DELETED")
+    (view,) = picture.cache.fleet(PUMP)
+    assert view.report is None
+    assert view.facts.architecture == "arm64"
+
+
 def test_an_agent_without_a_node_is_not_part_of_the_fleet(picture: Picture) -> None:
     picture.see(EDGE_NODES, objects.edge_node("gone", 9))
     assert [view.facts.name for view in picture.cache.fleet(PUMP)] == ["n1"]
@@ -173,7 +258,7 @@ def test_an_object_that_cannot_be_read_is_left_out_with_a_word_in_the_log(
 
 def test_of_a_node_only_what_decides_something_is_kept(picture: Picture) -> None:
     record = picture.cache._nodes.store.get(ObjectKey("", "n1"))
-    assert vars(record).keys() == {"labels", "ready", "architecture", "memory_bytes"}
+    assert vars(record).keys() == {"labels", "ready", "uid", "architecture", "memory_bytes"}
 
 
 class TestWhatTheWatchOwes:
