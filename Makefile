@@ -85,6 +85,10 @@ bench: have-tools ## Measure, and write docs/benchmarks.md.
 mutants: $(STAMP) ## Break the planner and the gates line by line: which tests notice? Takes an hour; ARGS=rollout/rank.py for a part.
 	@$(PYTHON) hack/mutants.py $(ARGS)
 
+.PHONY: bench-gates
+bench-gates: $(STAMP) ## Judge the gates on seeded traces, and write docs/benchmarks-gates.md; about 20 minutes.
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) benchmarks/gates/run.py $(ARGS)
+
 .PHONY: generate
 generate: $(STAMP) ## Write crds/ and docs/reference/ from the API types.
 	@$(PYTHON) hack/generate.py
