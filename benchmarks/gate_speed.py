@@ -53,7 +53,13 @@ def measure_gates(sizes: Sequence[int] = SIZES) -> list[GateSpeed]:
 
 
 def section(found: Sequence[GateSpeed]) -> Iterator[str]:
-    """The lines of a table."""
+    """The figures for the page."""
+    yield "## One verdict of a comparison"
+    yield ""
+    yield f"NegativeBinomial after {TICKS:.0f} ticks of a rollout in four steps, with a history of {HISTORY_TICKS}"
+    yield "ticks, which at most 500 nodes keep tick by tick. The baseline is learned once for an attempt, a verdict is"
+    yield "given at every look. In memory: asking Prometheus is not part of it."
+    yield ""
     yield "| nodes | learn, ms | verdict, ms | without restarts, ms | memory of a look, MiB |"
     yield f"|{' --- |' * 5}"
     for one in found:

@@ -1,7 +1,9 @@
 """The figures as docs/benchmarks.md."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from benchmarks import gate_speed, plan_speed
 from benchmarks.agent_cost import IDLE_SECONDS, REQUESTS, AgentCost
 from benchmarks.fleet_cost import MIN_SAMPLES, FleetCost
 from benchmarks.machine import Machine
@@ -9,9 +11,25 @@ from benchmarks.machine import Machine
 MIB = 2**20
 
 
-def page(machine: Machine, agent: AgentCost, fleets: Sequence[FleetCost]) -> str:
+@dataclass(frozen=True)
+class Pure:
+    """What was measured in memory, without any other process."""
+
+    plans: Sequence[plan_speed.PlanSpeed]
+    gates: Sequence[gate_speed.GateSpeed]
+
+
+def page(machine: Machine, agent: AgentCost, fleets: Sequence[FleetCost], pure: Pure) -> str:
     """The whole page."""
-    parts = (_head(machine), _memory(agent), _idle(agent), _writes(fleets), _taking_back(fleets))
+    parts = (
+        _head(machine),
+        _memory(agent),
+        _idle(agent),
+        _writes(fleets),
+        _taking_back(fleets),
+        plan_speed.section(pure.plans),
+        gate_speed.section(pure.gates),
+    )
     return "\n".join(line for part in parts for line in part)
 
 

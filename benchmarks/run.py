@@ -12,8 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.agent_cost import measure_agent
 from benchmarks.fleet_cost import measure_fleet
+from benchmarks.gate_speed import measure_gates
 from benchmarks.machine import this_machine
-from benchmarks.page import page
+from benchmarks.page import Pure, page
+from benchmarks.plan_speed import measure_plans
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 
@@ -38,7 +40,9 @@ def main() -> int:
         with Supervisor(folder / f"{nodes}-logs") as supervisor:
             _say(f"a fleet of {nodes}: writes and taking back")
             fleets.append(measure_fleet(supervisor, folder / f"{nodes}", nodes))
-    options.output.write_text(page(this_machine(), agent, fleets))
+    _say("one plan and one verdict, up to 100,000 nodes")
+    pure = Pure(measure_plans(), measure_gates())
+    options.output.write_text(page(this_machine(), agent, fleets, pure))
     shutil.rmtree(folder, ignore_errors=True)
     _say(f"written: {options.output}")
     return 0

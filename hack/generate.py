@@ -1,6 +1,7 @@
-"""Writes crds/, docs/reference/api.md, docs/guides/rollout-semantics.md and tests/sim/golden.
+"""Writes all that is generated; `--check` writes nothing and fails when something differs.
 
-`--check` writes nothing and fails when they differ.
+That is crds/, docs/reference/api.md, docs/guides/rollout-semantics.md, tests/sim/golden and the example in
+docs/guides/simulator.md.
 """
 
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edgelab.generate import main
-from tests.sim.golden_logs import golden_logs
+from tests.sim.golden_logs import generated
 
 if __name__ == "__main__":
-    sys.exit(main(more=golden_logs))
+    sys.exit(main(more=generated))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gates import cells, ours, peers, traces
 from benchmarks.gates.cells import GOOD, Cell, Onset, Regression, Scope
-from benchmarks.gates.ours import CLEARED, Outcome, Trial
+from benchmarks.gates.ours import CLEARED, OURS, Outcome, Trial
 from benchmarks.gates.peers import PEERS, SLOW_PEERS, Looks
 from benchmarks.gates.traces import Feed, Traces, running
 from edgecanary.analysis import (
@@ -83,6 +83,14 @@ def is_done(cell: Cell, folder: Path) -> bool:
     return all(_file(cell, name, folder).exists() for name in _SOURCES)
 
 
+def judges(method: str, cell: Cell, regression: Regression) -> bool:
+    """Whether the method judges the regression: the peers those from the start on, the slow ones two of them."""
+    if method in OURS:
+        return ours.judges(method, cell.conditions, regression)
+    from_start = regression.onset is Onset.START and regression.scope is Scope.ALL
+    return from_start and (method not in SLOW_PEERS or regression.ratio in (1, 2))
+
+
 def looks_for(regression: Regression, ticks: int) -> list[int]:
     """After every tick for a good revision; after every fourth tick from the 60th on for one that is bad at once.
 
@@ -131,7 +139,7 @@ def _judge_peers(cell: Cell, batch: Traces) -> Results:
     for regression in cell.regressions:
         series = peers.with_canaries(good, cells.regressed(batch, regression))
         for name, judge in PEERS.items():
-            if name not in SLOW_PEERS or _plain(regression):
+            if judges(name, cell, regression):
                 found[name, regression] = _result(Outcome(judge(series), none), feed, regression)
     return found
 
@@ -144,7 +152,7 @@ def _judge_ours(cell: Cell, batch: Traces) -> Results:
         for regression in cell.regressions
     }
     for name, method in ours.methods(batch.conditions, batch.history).items():
-        wanted = [regression for regression in cell.regressions if method.wants(regression)]
+        wanted = [regression for regression in cell.regressions if judges(name, cell, regression)]
         outcomes = method.judge(feed, [trials[regression] for regression in wanted])
         for regression, outcome in zip(wanted, outcomes, strict=True):
             found[name, regression] = _result(outcome, feed, regression)
@@ -152,13 +160,6 @@ def _judge_ours(cell: Cell, batch: Traces) -> Results:
 
 
 _JUDGES: Mapping[str, Callable[[Cell, Traces], Results]] = {"peers": _judge_peers, "ours": _judge_ours}
-
-
-def _plain(regression: Regression) -> bool:
-    """Good, from the start on all canaries, or twice as bad from the middle on."""
-    if regression.scope is not Scope.ALL:
-        return False
-    return regression.onset is Onset.START or (regression.onset is Onset.MIDDLE and regression.ratio == 2)
 
 
 def _result(outcome: Outcome, feed: Feed, regression: Regression) -> Result:

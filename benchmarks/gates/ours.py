@@ -60,9 +60,6 @@ class Outcome:
 class Method(Protocol):
     """A gate that has learned the fleets' history."""
 
-    def wants(self, regression: Regression) -> bool:
-        """Whether the regression is to be judged by it."""
-
     def judge(self, feed: Feed, trials: Sequence[Trial]) -> list[Outcome]:
         """Judge each trial on its own; a run ends with its first alarm."""
 
@@ -74,9 +71,26 @@ def methods(conditions: Conditions, history: History) -> Mapping[str, Method]:
         PRODUCT_NAME: NegativeBinomial(PRODUCT, baseline),
         STUDY_NAME: NegativeBinomial(AS_WRITTEN, baseline),
     }
-    if possible_choices(conditions.nodes, conditions.canaries) >= LEAST_CHOICES:
+    if can_randomise(conditions):
         found[RANDOMIZATION_NAME] = Randomization(conditions, baseline)
     return found
+
+
+def can_randomise(conditions: Conditions) -> bool:
+    """Whether there are enough ways to choose the canaries."""
+    return possible_choices(conditions.nodes, conditions.canaries) >= LEAST_CHOICES
+
+
+def judges(method: str, conditions: Conditions, regression: Regression) -> bool:
+    """Whether one of our methods judges the regression: the default all of them, the others what the page compares."""
+    if method == PRODUCT_NAME:
+        return True
+    if method == STUDY_NAME:
+        return regression.scope is Scope.ALL and regression.ratio in (1, 1.5, 2, 3)
+    # Each look compares a thousand choices in every run: with the largest fleet only a good revision.
+    from_start = regression.onset is Onset.START and regression.scope is Scope.ALL
+    ratios = (1, 2) if conditions.canaries <= 5 else (1,)
+    return can_randomise(conditions) and from_start and regression.ratio in ratios
 
 
 class _Course:
@@ -107,12 +121,6 @@ class NegativeBinomial:
     def __init__(self, settings: Settings, baseline: Baseline) -> None:
         self._settings = settings
         self._baseline = baseline
-
-    def wants(self, regression: Regression) -> bool:
-        """All by the product; by the plain statistic those that the page compares."""
-        if self._settings == PRODUCT:
-            return True
-        return regression.scope is Scope.ALL and regression.ratio in (1, 1.5, 2, 3)
 
     def judge(self, feed: Feed, trials: Sequence[Trial]) -> list[Outcome]:
         """What is expected of the canaries is worked out once for all trials."""
@@ -151,11 +159,6 @@ class Randomization:
         self._baseline = baseline
         self._choices = draw_choices(np.arange(conditions.canaries), conditions.nodes, seed=0)
         self._looks = [int(edge) for edge in look_edges(conditions.ticks)][1:]
-
-    def wants(self, regression: Regression) -> bool:
-        """A few: each look compares a thousand choices in every run."""
-        from_start = regression.onset is Onset.START and regression.scope is Scope.ALL
-        return from_start and regression.ratio in (1, 2)
 
     def judge(self, feed: Feed, trials: Sequence[Trial]) -> list[Outcome]:
         """Whatever looks the trials have."""

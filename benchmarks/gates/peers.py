@@ -105,10 +105,12 @@ def kayenta_judge(found: Groups) -> Looks:
     return out
 
 
+Z_TEST_NAME = "z-test 5 %, each look"
+
 PEERS: dict[str, Callable[[Groups], Looks]] = {
     "fixed 2 %, more than twice": fixed_threshold,
     "fixed 2x usual, more than twice": usual_threshold,
-    "z-test 5 %, each look": z_test,
+    Z_TEST_NAME: z_test,
     "Mann-Whitney 98 %, each look": rank_test,
     "Kayenta's rules": kayenta_judge,
 }

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.gates.cells import Onset, Regression
+from benchmarks.gates.cells import GOOD, Onset, Regression
 from benchmarks.gates.figures import full_delay
 from benchmarks.gates.ours import PRODUCT_NAME, STUDY_NAME
+from benchmarks.gates.peers import Z_TEST_NAME
 from benchmarks.gates.tables import GOAL_PERCENT, LONGEST, Book
 
 _COLOURS = ("#0b6e4f", "#6cae75", "#8bbd8b", "#b3541e", "#d98e04", "#7d5ba6", "#444444", "#c1121f")
@@ -38,29 +39,30 @@ def false_rollbacks(book: Book, file: Path) -> None:
     axes.set_xticks(range(len(book.fleets)), book.fleets)
     axes.set_ylabel("false rollbacks in the worst cell, %")
     axes.set_xlabel("nodes x canaries; the line is the goal of 5 %")
-    axes.legend(fontsize=7, ncol=2)
+    axes.set_ylim(0, 100)
+    figure.legend(loc="outside upper center", fontsize=7, ncol=4)
     _save(figure, file)
 
 
 def found_over_time(book: Book, file: Path) -> None:
-    """The share that has found 2x from the start on, by look, for the fleets with few canaries."""
-    figure = Figure(figsize=(7.5, 3.0), layout="constrained")
-    regression = Regression(2.0)
+    """The share taken back, by look, of 2x from the start on and of a good revision, for the smaller fleets."""
+    figure = Figure(figsize=(7.5, 3.4), layout="constrained")
+    methods = ((PRODUCT_NAME, _COLOURS[0]), (STUDY_NAME, _COLOURS[5]), (Z_TEST_NAME, _COLOURS[3]))
     for number, fleet in enumerate(("12x1", "12x3", "100x5")):
         cell = next(c for c in book.hard() if str(c.fleet) == fleet)
         axes = figure.add_subplot(1, 3, number + 1)
-        for colour, method in zip(_COLOURS, (PRODUCT_NAME, STUDY_NAME), strict=False):
-            for given, style in ((regression, "-"), (Regression(1.0), ":")):
-                alarm = book.result(cell.name, method, given).alarm[-1].astype(int)
+        for method, colour in methods:
+            for regression, style, name in ((Regression(2.0), "-", "2x worse"), (GOOD, ":", "good")):
+                alarm = book.result(cell.name, method, regression).alarm[-1].astype(int)
                 share = 100 * np.cumsum(np.bincount(alarm, minlength=LONGEST + 1)[1:]) / alarm.size
-                label = f"{method}, {'2x worse' if style == '-' else 'good'}"
-                axes.plot(np.arange(1, LONGEST + 1), share, style, color=colour, label=label, lw=1.2)
+                label = f"{method}: {name}" if number == 0 else None
+                axes.plot(np.arange(1, LONGEST + 1), share, style, color=colour, label=label, lw=1.3)
         axes.set_title(cell.name, fontsize=8)
         axes.set_ylim(0, 100)
         axes.set_xlabel("looks")
         if number == 0:
             axes.set_ylabel("taken back, %")
-            axes.legend(fontsize=6)
+    figure.legend(loc="outside lower center", fontsize=7, ncol=3)
     _save(figure, file)
 
 
@@ -77,7 +79,7 @@ def onsets(book: Book, file: Path) -> None:
                     ),
                 )
                 for cell in book.hard()
-                for ratio in (2.0, 3.0, 10.0)
+                for ratio in (1.5, 2.0, 3.0)
             ]
             kept = np.array([point for point in points if np.isfinite(point).all()]).reshape(-1, 2)
             label = f"{method}: {'late' if onset is Onset.MIDDLE else 'slow'}"

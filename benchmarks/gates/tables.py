@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 
 from benchmarks.gates import study
+from benchmarks.gates.bound import most_found
 from benchmarks.gates.cells import (
     FLEETS,
     GOOD,
@@ -49,9 +50,9 @@ class Book:
     def result(self, cell: str, method: str, regression: Regression = GOOD) -> Result:
         return self._results[cell][method, regression]
 
-    def methods(self, cell: str) -> list[str]:
-        """Ours first."""
-        found = {method: None for method, _ in self._results[cell]}
+    def methods(self, cell: str, regression: Regression = GOOD) -> list[str]:
+        """Those that judged it, ours first."""
+        found = [method for method, judged in self._results[cell] if judged == regression]
         return sorted(
             found, key=lambda name: (name not in OURS, OURS.index(name) if name in OURS else 0, name)
         )
@@ -92,8 +93,10 @@ def _hard_goal(book: Book) -> Iterable[Row]:
     for cell in book.hard():
         if str(cell.fleet) == "100x5":
             found = _detection(book, cell, Regression(2.0), 60).found
+            most = 100 * most_found(cell.conditions, 2.0, 60)
+            text = f"{found} %; no gate can find more than {most:.0f} %"
             met = _met(found.percent >= GOAL_FOUND)
-            yield (f"2x found in at least 95 % within 60 looks: {cell.name}", f"{found} %", met)
+            yield (f"2x found in at least 95 % within 60 looks: {cell.name}", text, met)
 
 
 def _delay_goal(book: Book, onset: Onset) -> Row:
@@ -148,7 +151,7 @@ def beside_peers(book: Book) -> Iterable[Row]:
     """2x from the start on, in the hard cells with the fewest events."""
     for fleet in FLEETS:
         cell = _cell(book, fleet, 0.005, 20.0, Noise.HARD)
-        for method in book.methods(cell.name):
+        for method in book.methods(cell.name, Regression(2.0)):
             false = false_rollback(book.result(cell.name, method), LONGEST)
             found = detection(
                 book.result(cell.name, method, Regression(2.0)), Regression(2.0), fleet, LONGEST
@@ -219,6 +222,8 @@ def stress(book: Book) -> Iterable[Row]:
 
 
 def _stressed(book: Book, cells: Sequence[Cell]) -> str:
+    if not cells:
+        return "-"
     shares = []
     for method in OURS:
         if method in book.methods(cells[0].name):

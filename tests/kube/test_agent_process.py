@@ -19,7 +19,7 @@ from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
 from edgelab.fixtures import NewControlPlane
 from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
-from edgelab.nodes import create_node
+from edgelab.nodes import create_node, delete_node
 from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
@@ -101,13 +101,21 @@ class Edge:
         path = f"{GROUP}/namespaces/{NAMESPACE}/modelreleases/{MODEL}?fieldManager=test&force=true"
         self.control_plane.admin.patch(path, body, content_type=APPLY_PATCH)
 
-    def report(self) -> NodeModelStatus | None:
+    def status(self) -> EdgeNodeStatus:
+        """What the node has reported; nothing when that is not to be had."""
         try:
             found = self.control_plane.admin.get(f"{GROUP}/namespaces/{SYSTEM}/edgenodes/n1")
         except (ApiError, OSError):
-            return None
-        models = EdgeNodeStatus.model_validate(found.get("status", {})).models
+            return EdgeNodeStatus()
+        return EdgeNodeStatus.model_validate(found.get("status", {}))
+
+    def report(self) -> NodeModelStatus | None:
+        models = self.status().models
         return models[0] if models else None
+
+    def node_uid(self) -> str:
+        """The UID of the Node object."""
+        return str(self.control_plane.admin.get("/api/v1/nodes/n1")["metadata"]["uid"])
 
     def becomes(self, stated: JsonObject, state: ModelState = ModelState.ACTIVE) -> NodeModelStatus:
         """Waits until the node reports the revision active."""
@@ -208,6 +216,20 @@ def test_an_agent_that_is_asked_to_stop_ends_well_and_its_successor_has_nothing_
 
     edge.start()
     assert until(edge.answers_with, "an answer of the successor") == fp32["revision"]
+
+
+def test_a_report_names_its_node_and_a_node_made_anew_under_the_name_is_reported_for_anew(edge: Edge) -> None:
+    agent, first = edge.start(), edge.node_uid()
+    until(lambda: edge.status().node_uid == first or None, "a report about the Node")
+    assert agent.stop() == 0
+    delete_node(edge.control_plane.admin, "n1")
+    create_node(edge.control_plane.admin, "n1", labels={"edge": "true"})
+    second = edge.node_uid()
+    assert second != first
+    assert edge.status().node_uid == first, "stale until the agent speaks"
+
+    edge.start()
+    until(lambda: edge.status().node_uid == second or None, "a report about the new Node")
 
 
 def test_a_second_agent_on_the_same_data_directory_ends_with_a_clear_error(edge: Edge) -> None:

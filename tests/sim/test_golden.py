@@ -3,7 +3,7 @@
 import pytest
 
 from edgelab.paths import ROOT
-from tests.sim.golden_logs import FOLDER, path_of
+from tests.sim.golden_logs import FOLDER, GUIDE, guide, path_of
 from tests.sim.scenario import Scenario, log, play
 from tests.sim.scenarios import SCENARIOS
 
@@ -28,3 +28,7 @@ def test_every_log_belongs_to_a_story() -> None:
     assert found == {
         path_of(scenario, shuffle=shuffle) for scenario in SCENARIOS for shuffle in (False, True)
     }
+
+
+def test_the_guide_shows_what_its_command_prints() -> None:
+    assert guide() == (ROOT / GUIDE).read_text()

@@ -5,6 +5,7 @@ node's count over t ticks varies around its expectation, beyond chance, is learn
 each window is left out, predicted from the rest and compared. Formulas: docs/guides/gate-statistics.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Variation:
     pilot: Floats
 
 
+Moments = Callable[[Floats, Floats, Floats, Floats, int], tuple[Floats, Floats]]
 _Found = tuple[Floats, Floats, Floats]
 """Variance, information and pilot of one length."""
 
@@ -112,18 +114,32 @@ def ratio(numerator: Floats, denominator: Floats, otherwise: float) -> Floats:
     return np.where(known, numerator / np.where(known, denominator, 1.0), otherwise)
 
 
-def moments(bad: Floats, mean: Floats, shape: Floats, pilot: Floats, group: Floats) -> tuple[Floats, Floats]:
+def moments(bad: Floats, mean: Floats, shape: Floats, pilot: Floats, axis: int) -> tuple[Floats, Floats]:
     """Terms of the moment estimate of the variation: their sums' ratio is the variance.
 
-    `group` is the sum of `mean` over the nodes that share a common factor with the node: each takes a part of
-    its own deviation into that factor.
+    The nodes on the axis share a common factor that was learned from them: each takes a part of its own
+    deviation into it. That part is taken for the same in chance and in variation, which holds for many nodes.
     """
-    share = np.minimum(ratio(mean, group, 0.0), 0.8)
+    share = np.minimum(ratio(mean, mean.sum(axis, keepdims=True), 0.0), 0.8)
     square = mean * mean
     weight = (1.0 + pilot * mean + mean / shape) ** -2
     deviation = bad - mean
     excess = deviation * deviation / (1.0 - share) - mean - square / shape
     return weight * excess, weight * square
+
+
+def exact_moments(
+    bad: Floats, mean: Floats, shape: Floats, pilot: Floats, axis: int
+) -> tuple[Floats, Floats]:
+    """The same with what the factor takes of variation, which for few nodes of unlike volume is another part.
+
+    A node's deviation has the variance m(1 - s) by chance, and m^2 (1 - 2s + sum of all s^2) V by variation.
+    """
+    share = ratio(mean, mean.sum(axis, keepdims=True), 0.0)
+    square = mean * mean * (1.0 - 2.0 * share + (share * share).sum(axis, keepdims=True))
+    weight = (1.0 + pilot * mean + mean / shape) ** -2
+    deviation = bad - mean
+    return weight * (deviation * deviation - mean * (1.0 - share) - square / shape), weight * square
 
 
 def _spread_of_rates(total: Floats, bad: Floats, rate: Floats) -> Floats:
@@ -152,12 +168,12 @@ def _learn_variation(history: History, shape: Floats, rate: Floats) -> _Learned:
         chosen = _spaced(0, total.shape[-1])
         window = total[..., chosen], bad[..., chosen]
         rest = np.maximum(sums[0] - window[0], 0.0), np.maximum(sums[1] - window[1], 0.0)
-        around.append(_window_variation(window[1], *_predict(window[0], rest, prior)))
+        around.append(_window_variation(moments, window[1], *_predict(window[0], rest, prior)))
         chosen = _spaced(-(-total.shape[-1] // 3), total.shape[-1])
         window = total[..., chosen], bad[..., chosen]
         past = _before(total, chosen), _before(bad, chosen)
         predicted = _predict(window[0], past, prior)
-        ahead.append(_window_variation(window[1], *predicted))
+        ahead.append(_window_variation(exact_moments, window[1], *predicted))
         common.append(_common_variation(window[1], *predicted, ahead[-1][0]))
         lengths.append(float(length))
         total, bad = _pairs(total), _pairs(bad)
@@ -186,14 +202,12 @@ def _predict(
     return total * shape / (known[0] + prior[1]), shape
 
 
-def _window_variation(bad: Floats, expected: Floats, shape: Floats) -> _Found:
-    group = expected.sum(-2, keepdims=True)
-    mean = expected * ratio(bad.sum(-2, keepdims=True), group, 1.0)
-    total = mean.sum(-2, keepdims=True)
+def _window_variation(terms: Moments, bad: Floats, expected: Floats, shape: Floats) -> _Found:
+    mean = expected * ratio(bad.sum(-2, keepdims=True), expected.sum(-2, keepdims=True), 1.0)
     pilot = np.full((*bad.shape[:-2], 1, 1), FIRST_PILOT)
-    numerator, denominator = moments(bad, mean, shape, pilot, total)
+    numerator, denominator = terms(bad, mean, shape, pilot, -2)
     first = np.clip(ratio(numerator.sum((-2, -1)), denominator.sum((-2, -1)), 0.0), 0.01, 2.0)
-    numerator, denominator = moments(bad, mean, shape, first[..., None, None], total)
+    numerator, denominator = terms(bad, mean, shape, first[..., None, None], -2)
     information = denominator.sum((-2, -1))
     return ratio(numerator.sum((-2, -1)), information, 0.0), information, first
 

@@ -6,6 +6,7 @@ fit canary nodes that are worse by some ratio than canary nodes that are not. Fo
 docs/guides/gate-statistics.md.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -213,23 +214,49 @@ def _exp(logs: Floats) -> Floats:
     return found
 
 
-def _quadrature(*, fine: bool) -> tuple[tuple[float, float], ...]:
-    """Points and weights for a normal factor."""
-    if not fine:
-        return ((0.0, 2 / 3), (-1.73205, 1 / 6), (1.73205, 1 / 6))
-    return ((0.0, 0.53333), (-1.35563, 0.22208), (1.35563, 0.22208), (-2.85697, 0.01126), (2.85697, 0.01126))
+_FEW_POINTS = ((0.0, 2 / 3), (-1.73205, 1 / 6), (1.73205, 1 / 6))
+_FIVE_POINTS = (
+    (0.0, 0.53333),
+    (-1.35563, 0.22208),
+    (1.35563, 0.22208),
+    (-2.85697, 0.01126),
+    (2.85697, 0.01126),
+)
+_SPACING = 0.5
+_DENSE_POINTS = tuple(
+    (_SPACING * i, _SPACING * math.exp(-((_SPACING * i) ** 2) / 2) / math.sqrt(2 * math.pi))
+    for i in range(-10, 11)
+)
+"""Points and weights for a normal error: three or five where it is small beside nodes' own error; dense elsewhere."""
 
 
 def _log_evidence(
     stretch: Stretch, bad: Floats, ratios: tuple[float, ...], null: float = 1.0, *, fine: bool = True
 ) -> Floats:
-    """Log of the mean over the ratios of the likelihood ratio against `null`, the shared error integrated out.
+    """Log of the mean over the ratios of the likelihood ratio against `null`; `bad` has shape (..., K).
 
-    `bad` has shape (..., K). With more than five canary nodes three points are enough.
+    Where the nodes are pooled, of their sum, with the shared error integrated out by dense points; so that none
+    of them stands alone, the square of their spacing is taken for the sum's own variance. Else by five points,
+    or by three, which are enough with more than five canary nodes.
     """
-    if stretch.pooled:
-        stretch, bad = stretch.sum(), bad.sum(-1, keepdims=True)
-    points = _quadrature(fine=fine and bad.shape[-1] <= 5)
+    few = _FIVE_POINTS if fine and bad.shape[-1] <= 5 else _FEW_POINTS
+    if not bool(stretch.pooled.any()):
+        return _log_integrated(stretch, bad, ratios, null, few)
+    summed = stretch.sum(_SPACING**2), bad.sum(-1, keepdims=True)
+    pooled = _log_integrated(*summed, ratios, null, _DENSE_POINTS)
+    if bool(stretch.pooled.all()):
+        return pooled
+    return np.where(stretch.pooled, pooled, _log_integrated(stretch, bad, ratios, null, few))
+
+
+def _log_integrated(
+    stretch: Stretch,
+    bad: Floats,
+    ratios: tuple[float, ...],
+    null: float,
+    points: tuple[tuple[float, float], ...],
+) -> Floats:
+    """The same by the points that are given."""
     scale = np.sqrt(stretch.uncertainty)
     events = bad.sum(-1)
     slope = stretch.dispersion * stretch.mean

@@ -17,7 +17,9 @@ class Settings:
     above `warmup_ratio`: no warm-up is that bad.
 
     With `each_block` each block has a common factor of its own; without, only those in which nodes changed sides.
-    With `ahead` nodes are expected to vary as much as they did ahead of what was known of them.
+    With `ahead` nodes are expected to vary as much as they did ahead of what was known of them. Where the squared
+    error that the canary nodes share is more than `most_shared` times that of their own, as where stable nodes
+    are few, they are judged by their sum.
 
     `past` is the weight of the evidence of blocks without stable nodes, against the fleet's own past.
     """
@@ -31,13 +33,21 @@ class Settings:
     past: float = 0.0
     each_block: bool = False
     ahead: bool = False
+    most_shared: float = math.inf
 
 
 AS_WRITTEN = Settings()
 """The plain statistic: all counts since the beginning, one likelihood ratio."""
 
 PRODUCT = Settings(
-    whole=0.6, restarted=0.7, early_ticks=4.0, sureness=1.25, past=0.1, each_block=True, ahead=True
+    whole=0.6,
+    restarted=0.7,
+    early_ticks=4.0,
+    sureness=1.25,
+    past=0.1,
+    each_block=True,
+    ahead=True,
+    most_shared=0.5,
 )
 """What the product uses. The weights may add up to more than one, for the doubt and the restarts' likeness to each
 other lower the false alarms: how far was measured, see docs/guides/gate-statistics.md.

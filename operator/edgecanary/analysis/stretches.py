@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecanary.analysis.baseline import Baseline, Variation, at_nodes, moments, ratio
+from edgecanary.analysis.baseline import Baseline, Moments, Variation, at_nodes, exact_moments, moments, ratio
 from edgecanary.analysis.counts import MAX_HISTORY_NODES, Blocks, Flags, Floats, Indices
 from edgecanary.analysis.settings import Settings
 
@@ -67,13 +67,16 @@ class Fleet:
 
     Blocks of one group follow each other and share one common factor, with the same nodes on the same sides.
     Where there are several, a group's factor leans towards that of all as if `inertia` (..., blocks) events of
-    the stable nodes said so. `variation` is the one of the baseline's that nodes are judged with.
+    the stable nodes said so. `variation` is the one of the baseline's that nodes are judged with. Where the
+    squared error that nodes share is more than `most_shared` times that of their sum's own, they are pooled.
     """
 
     ticks: Floats
     groups: Indices
     inertia: Floats
     variation: Variation
+    moments: Moments
+    most_shared: float
     canaries: Canaries
     controls: Controls
 
@@ -103,15 +106,17 @@ class Stretch:
     """What is expected of each canary node over its chosen blocks from `first` on.
 
     `mean` and `dispersion`, shape (..., K): the expected events and their variance relative to the square of
-    the mean, beyond chance. `uncertainty`, shape (...): the squared relative error that all means share. Where
-    it is large, nodes can only be judged by their sum: `pooled`.
+    the mean, beyond chance. `uncertainty`, shape (...): the squared relative error that all means share. `pooled`,
+    shape (...), is where it is so large beside nodes' own error that they can only be judged by their sum. With
+    `folded` the shared error is of the same kind as nodes' own, and a part of the sum's variance.
     """
 
     first: int
     mean: Floats
     dispersion: Floats
     uncertainty: Floats
-    pooled: bool = False
+    pooled: Flags
+    folded: bool = False
 
     def of(self, fleets: Indices) -> "Stretch":
         """The same of some fleets; there must be one leading axis."""
@@ -120,15 +125,17 @@ class Stretch:
             self.mean[fleets],
             self.dispersion[fleets],
             self.uncertainty[fleets],
-            self.pooled,
+            self.pooled[fleets],
+            self.folded,
         )
 
-    def sum(self) -> "Stretch":
-        """All nodes as one, which varies by the shared error too."""
+    def sum(self, smoothing: float) -> "Stretch":
+        """All nodes as one; a part of the variance that they share is taken for its own, all of it if folded."""
         total = self.mean.sum(-1, keepdims=True)
         own = ratio((self.mean**2 * self.dispersion).sum(-1, keepdims=True), total**2, 1.0)
-        none = np.zeros_like(self.uncertainty)
-        return Stretch(self.first, total, own + self.uncertainty[..., None], none)
+        dispersion = own + (1.0 if self.folded else smoothing) * self.uncertainty[..., None]
+        left = np.zeros_like(self.uncertainty) if self.folded else self.uncertainty
+        return Stretch(self.first, total, dispersion, left, self.pooled)
 
 
 def sort_out(baseline: Baseline, blocks: Blocks, settings: Settings) -> Fleet:
@@ -151,6 +158,8 @@ def sort_out(baseline: Baseline, blocks: Blocks, settings: Settings) -> Fleet:
         groups=np.arange(blocks.ticks.size) if settings.each_block else _groups(blocks.canary),
         inertia=_inertia(baseline, blocks) if settings.each_block else np.full(blocks.ticks.shape, 2.0),
         variation=baseline.ahead if settings.ahead else baseline.around,
+        moments=exact_moments if settings.ahead else moments,
+        most_shared=settings.most_shared,
         canaries=Canaries(
             nodes, rate, np.take_along_axis(inverse, nodes, axis=-1), own, total, active, compared
         ),
@@ -192,32 +201,32 @@ def against_controls(
     factor, own, leaning = _common_factor(fleet, first)
     ticks = np.asarray(fleet.ticks[first:].sum())
     history = baseline.over(fleet.variation, ticks)
-    variance, spread = _variance_now(history, controls, factor, first)
+    variance, spread = _variance_now(fleet, history, controls, factor, first)
     moved = (chosen.total[..., first:] @ factor[..., None])[..., 0]
     own_variance = _own_variance(baseline, fleet.variation, variance, (ticks, chosen.active_from[..., first]))
-    return Stretch(
-        first=first,
-        mean=fleet.canaries.rate * moved,
-        dispersion=own_variance + fleet.canaries.inverse,
-        uncertainty=_chance(chosen.expected[..., first:] * factor, own, leaning, fleet, first) + spread,
-    )
+    mean, dispersion = fleet.canaries.rate * moved, own_variance + fleet.canaries.inverse
+    uncertainty = _chance(chosen.expected[..., first:] * factor, own, leaning, fleet, first) + spread
+    information = (mean / (1.0 + dispersion * mean)).sum(-1)
+    pooled = uncertainty * information > fleet.most_shared
+    return Stretch(first, mean, dispersion, uncertainty, pooled)
 
 
 def against_past(baseline: Baseline, fleet: Fleet, chosen: Chosen, first: int) -> Stretch:
-    """Expect of the canary nodes what they did before, in the chosen blocks from `first` on."""
+    """Expect of the canary nodes what they did before, in the chosen blocks from `first` on.
+
+    Of one node alone all variation counts as the fleet's.
+    """
     counted = chosen.counted[..., first:]
     ticks = np.where(counted.any(-2), fleet.ticks[first:], 0.0).sum(-1)
     history, common = baseline.over(fleet.variation, ticks), baseline.over(baseline.common, ticks)
-    variance = np.clip(history.variance + _margin(history.information, 0.5), LEAST_VARIANCE, MOST_VARIANCE)
+    known = history.information > 0
+    own = np.where(known, history.variance + _margin(history.information, 0.5), 0.0)
+    variance = np.clip(own, LEAST_VARIANCE, MOST_VARIANCE)
     shared = np.clip(common.variance + _margin(common.information, 1.0), LEAST_VARIANCE, MOST_VARIANCE)
     own_variance = _own_variance(baseline, fleet.variation, variance, (ticks, chosen.active_from[..., first]))
-    return Stretch(
-        first=first,
-        mean=fleet.canaries.rate * chosen.total[..., first:].sum(-1),
-        dispersion=own_variance + fleet.canaries.inverse,
-        uncertainty=shared,
-        pooled=True,
-    )
+    mean = fleet.canaries.rate * chosen.total[..., first:].sum(-1)
+    dispersion = own_variance + fleet.canaries.inverse
+    return Stretch(first, mean, dispersion, shared, np.ones(shared.shape, np.bool_), folded=True)
 
 
 def sums_from(values: Floats) -> Floats:
@@ -336,7 +345,7 @@ def _chance(weight: Floats, own: Floats, leaning: Floats, fleet: Fleet, first: i
 
 
 def _variance_now(
-    history: Variation, controls: Controls, factor: Floats, first: int
+    fleet: Fleet, history: Variation, controls: Controls, factor: Floats, first: int
 ) -> tuple[Floats, Floats]:
     """Nodes' variance from the history and from the stable nodes of the same time, and what it does to their sum."""
     each = (controls.sample_total[..., first:] @ factor[..., None])[..., 0]
@@ -344,7 +353,7 @@ def _variance_now(
     bad = controls.sample_bad_from[..., first]
     sampled = mean.sum(-1)
     shape = 1.0 / np.maximum(controls.sample_inverse, 1e-12)
-    numerator, denominator = moments(bad, mean, shape, history.pilot[..., None], sampled[..., None])
+    numerator, denominator = fleet.moments(bad, mean, shape, history.pilot[..., None], -1)
     information = history.information + denominator.sum(-1)
     found = ratio(history.variance * history.information + numerator.sum(-1), information, 0.0)
     variance = np.clip(found + _margin(information, 0.5), LEAST_VARIANCE, MOST_VARIANCE)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgecanary.api.edgenode import NodeModelStatus
+from edgecanary.base.memory import Memory
 from edgecanary.controller.views import EdgeNodeRecord, NodeRecord, ObjectKey
 from edgecanary.rollout.eligibility import NodeFacts
-from edgecanary.rollout.memory import Memory
 from edgecanary.rollout.snapshot import NodeView
 
 _KEPT_VIEWS = 400_000

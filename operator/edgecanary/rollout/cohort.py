@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from edgecanary.api.modelrelease import StratumCutoff
-from edgecanary.rollout.memory import Memory
+from edgecanary.base.memory import Memory
 from edgecanary.rollout.rank import RANK_SPACE, format_bound, parse_bound, ranks
 
 Stratum = tuple[str, ...]

@@ -176,8 +176,7 @@ def targets(spec: RolloutSpec, fleet: Sequence[NodeView], statement: RevisionSta
 
 def count_strata(spec: RolloutSpec, fleet: Sequence[NodeView]) -> int:
     """How many strata the nodes that the selector matches fall into."""
-    found = everybody(spec.node_selector, _SEEN.of(fleet).facts)
-    return len(found.grouping(spec.strategy.stratify_by).strata)
+    return everybody(spec.node_selector, _SEEN.of(fleet).facts).count_strata(spec.strategy.stratify_by)
 
 
 def progress(report: NodeModelStatus | None, revision: str, attempt: int | None) -> Progress:

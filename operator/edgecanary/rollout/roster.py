@@ -13,9 +13,9 @@ from typing import TypeVar
 from edgecanary.api.artifacts import Variant
 from edgecanary.api.meta import LabelSelector
 from edgecanary.api.modelrelease import RevisionStatement
+from edgecanary.base.memory import Memory
 from edgecanary.rollout.cohort import Strata, Stratum, strata_of
 from edgecanary.rollout.eligibility import NodeFacts, fitting
-from edgecanary.rollout.memory import Memory
 from edgecanary.rollout.selector import matcher
 
 T = TypeVar("T")
@@ -44,12 +44,23 @@ class Roster:
     _groupings: Memory[Grouping] = field(
         default_factory=lambda: Memory(_KEPT_GROUPINGS), repr=False, compare=False
     )
+    _counts: Memory[int] = field(default_factory=lambda: Memory(_KEPT_GROUPINGS), repr=False, compare=False)
 
     def grouping(self, keys: Sequence[str]) -> Grouping:
         """The eligible nodes by the values of these label keys."""
         wanted = tuple(keys)
         known = self._groupings.get(wanted)
         return known or self._groupings.put(wanted, self._group(wanted), size=1)
+
+    def count_strata(self, keys: Sequence[str]) -> int:
+        """How many strata the eligible nodes fall into."""
+        wanted = tuple(keys)
+        known = self._counts.get(wanted)
+        if known is None:
+            nodes = pick(self.eligible, self.facts)
+            known = len(set(strata_of([node.labels for node in nodes], wanted)))
+            self._counts.put(wanted, known, size=1)
+        return known
 
     def _group(self, keys: tuple[str, ...]) -> Grouping:
         nodes = pick(self.eligible, self.facts)
@@ -107,7 +118,7 @@ def _needs(variant: Variant) -> tuple[str, str]:
 def _make(
     selector: LabelSelector, facts: tuple[NodeFacts, ...], variants: Sequence[Variant], *, serve: bool
 ) -> Roster:
-    selected = _selected(selector, facts)
+    selected = everybody(selector, facts).eligible
     fits = fitting(variants, pick(selected, facts), serve=serve)
     return Roster(
         facts,

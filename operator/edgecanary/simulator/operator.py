@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from edgecanary.analysis.query import Answer
-from edgecanary.rollout.gates import window_seconds
+from edgecanary.rollout.gates import next_measurement, window_seconds
 from edgecanary.rollout.planner import due_queries, plan
 from edgecanary.rollout.snapshot import Plan, Snapshot
 from edgecanary.simulator.answers import Look, Prometheus
@@ -93,11 +93,12 @@ class SimOperator:
 
     def _with_answers(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with Prometheus's answers where a look is due."""
-        now = self.clockwork.time
+        now, status = self.clockwork.time, snapshot.rollout.status
+        release, step, analysis = snapshot.release, status.step, snapshot.rollout.spec.analysis
+        if analysis is None or next_measurement(analysis, status.analysis, now) > now:
+            return snapshot
         due = due_queries(snapshot, now)
-        release, step = snapshot.release, snapshot.rollout.status.step
-        analysis = snapshot.rollout.spec.analysis
-        if not due or release is None or release.spec.canary is None or analysis is None:
+        if not due or release is None or release.spec.canary is None:
             return snapshot
         self.telemetry.advance(self.clockwork.now)
         begin = now - timedelta(seconds=window_seconds(step, now)) if step else now

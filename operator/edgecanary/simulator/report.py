@@ -81,7 +81,7 @@ def summarize(case: Case, results: Sequence[RunResult], left_out: Sequence[str] 
         detection_seconds=median(late) if late and worse.times != 1 else None,
         nodes_exposed=median(run.exposed for run in results),
         bad_answers=median(run.bad for run in results),
-        bad_answers_more=round(median(run.excess for run in results), 1),
+        bad_answers_more=_rounded(median(run.excess for run in results)),
         each=tuple(_run(run) for run in results),
     )
 
@@ -130,5 +130,10 @@ def _run(run: RunResult) -> RunReport:
         nodes_exposed=run.exposed,
         answers=round(run.answers),
         bad_answers=round(run.bad),
-        bad_answers_more=round(run.excess, 1),
+        bad_answers_more=_rounded(run.excess),
     )
+
+
+def _rounded(number: float) -> float:
+    """One decimal, and no minus before nothing."""
+    return round(number, 1) + 0.0

@@ -108,7 +108,7 @@ class Telemetry:
         self.away_since = np.append(self.away_since, np.inf)
         for behaviour in self._behaviours:
             behaviour.times = np.append(behaviour.times, 1.0)
-        self.spans.clear()
+        self.spans = deque(_with_one_more(span) for span in self.spans)
 
     def slot(self, revision: str) -> int:
         """The revision's number in the arrays."""
@@ -275,6 +275,18 @@ class SpanListener(Protocol):
     def hear(self, span: Span) -> None:
         """Takes in a span."""
         ...
+
+
+def _with_one_more(span: Span) -> Span:
+    """The span with nothing counted on a node that joined after it."""
+    longer = {
+        slot: {
+            channel: Tally(np.append(tally.total, 0.0), np.append(tally.bad, 0.0))
+            for channel, tally in tallies.items()
+        }
+        for slot, tallies in span.all.items()
+    }
+    return Span(span.begin, span.end, longer, {})
 
 
 def _joined(first: Span, second: Span) -> Span:

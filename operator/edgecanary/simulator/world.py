@@ -52,7 +52,7 @@ class World:
         self.trouble, self.calendar = settings.trouble, Calendar()
         self.clockwork = Clockwork(shuffle=Random(f"{seed}/order") if shuffle else None)  # noqa: S311
         self.journal = Journal()
-        self.cluster = Cluster(_with_identity(rollout))
+        self.cluster = Cluster(_with_identity(rollout, seed))
         traces = Traces.draw(settings.traffic, len(nodes), np.random.default_rng(seed))
         self.telemetry = Telemetry(settings.traffic, list(nodes), traces)
         self.prometheus = Prometheus(self.telemetry, Random(f"{seed}/prometheus"))  # noqa: S311
@@ -111,6 +111,10 @@ class World:
         self.telemetry.serves(self._index[node], revision, self.clockwork.now)
         if revision is not None:
             self.exposed.setdefault(revision, set()).add(node)
+
+    def dies(self, node: str) -> None:
+        """A revision on trial kills a node's process."""
+        self.kill(self.nodes[node])
 
     def reported(self, node: str, status: NodeModelStatus) -> None:
         """A node's report is on its way."""
@@ -229,13 +233,13 @@ class World:
             self.journal.note(self.clockwork.now, name, what)
 
 
-def _with_identity(rollout: Rollout) -> Rollout:
-    """The Rollout as the API server would have it: with a namespace, a UID and a generation, without a status."""
+def _with_identity(rollout: Rollout, seed: int) -> Rollout:
+    """The Rollout as the API server would have it: without a status. The UID decides who is first."""
     metadata = rollout.metadata.model_copy(
         update={
             "name": rollout.metadata.name or rollout.spec.model_ref.name,
             "namespace": rollout.metadata.namespace or "default",
-            "uid": rollout.metadata.uid or "simulated",
+            "uid": f"simulated-{seed}",
             "generation": max(1, rollout.metadata.generation),
             "creation_timestamp": START,
             "annotations": {},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgecanary.analysis.baseline import learn
+from edgecanary.analysis.baseline import exact_moments, learn, moments
 from edgecanary.analysis.counts import History
 from tests.unit.analysis.fleets import Traffic, one, trace
 from tests.unit.analysis.plain_gate import PlainFleet, history_variance, prior
@@ -78,6 +78,18 @@ def test_variation_is_interpolated_in_the_logarithm_and_clamped_at_the_ends() ->
     assert float(found.over(found.around, 1e6).variance) == pytest.approx(table[-1])
     assert float(found.over(found.around, 0.1).variance) == pytest.approx(table[0])
     np.testing.assert_allclose(found.variance_over(found.around, np.array([1.0, 4.0])), table[[0, 2]])
+
+
+def test_what_the_common_factor_takes_is_counted_for_nodes_of_unlike_volume() -> None:
+    random = np.random.Generator(np.random.PCG64(6))
+    mean = np.broadcast_to(np.array([1e6, 5e6, 2e7])[:, None], (3, 20_000))
+    factor = random.normal(0.0, 0.1, mean.shape)
+    taken = (mean * factor).sum(0) / mean.sum(0)
+    bad, shape, pilot = mean * (1 + factor - taken), np.full_like(mean, 1e12), np.full_like(mean, 0.01)
+    exact = exact_moments(bad, mean, shape, pilot, 0)
+    plain = moments(bad, mean, shape, pilot, 0)
+    assert exact[0].sum() / exact[1].sum() == pytest.approx(0.01, rel=0.03)
+    assert plain[0].sum() / plain[1].sum() != pytest.approx(0.01, rel=0.03)
 
 
 def test_each_fleet_of_a_batch_is_learned_as_if_alone() -> None:

@@ -244,6 +244,17 @@ def test_good_models_are_seldom_rejected_and_three_times_worse_ones_are_found() 
     assert np.mean([tick > 0 for tick in first_alarm(made, PRODUCT, ratio=3.0)]) >= 0.95
 
 
+def test_a_single_stable_node_is_not_taken_for_more_than_it_is() -> None:
+    made = trace(
+        Traffic(runs=100, nodes=3, canaries=2, rate=0.05, requests=300.0, burst=0.5, ticks=32), seed=12
+    )
+    coarse = replace(PRODUCT, most_shared=float("inf"))
+    assert np.mean([tick > 0 for tick in first_alarm(made, PRODUCT)]) <= 0.05
+    worse, baseline = made.blocks(block_edges(32), ratio=2.0), learn(made.history)
+    assert np.median(weigh(baseline, worse).value) < 0.7 * np.median(weigh(baseline, worse, coarse).value)
+    assert np.mean([tick > 0 for tick in first_alarm(made, PRODUCT, ratio=4.0)]) >= 0.9
+
+
 def test_the_weights_of_restarts_add_up_to_no_more_than_one() -> None:
     shares = [restart_weight(float(tick)) for tick in range(1 << 16)]
     assert all(share >= 0 for share in shares)

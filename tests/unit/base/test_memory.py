@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecanary.rollout.memory import Memory
+from edgecanary.base.memory import Memory
 
 
 def test_what_was_put_is_found_and_what_was_not_is_none() -> None:
