@@ -82,7 +82,7 @@ bench: have-tools ## Measure, and write docs/benchmarks.md.
 	@$(PYTHON) benchmarks/run.py $(ARGS)
 
 .PHONY: mutants
-mutants: $(STAMP) ## Break the planner and the gates line by line: which tests notice? Takes an hour; ARGS=rollout/rank.py for a part.
+mutants: $(STAMP) ## Break the planner and the gates line by line: which tests notice? Takes hours; ARGS=rollout/rank.py for a part.
 	@$(PYTHON) hack/mutants.py $(ARGS)
 
 .PHONY: bench-gates

@@ -7,12 +7,6 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path[:0] = [
-    str(Path(__file__).resolve().parents[1]),
-    str(Path(__file__).resolve().parents[1] / "operator"),
-]
 
 from edgecanary.api.rollout import Rollout
 from edgecanary.simulator.fleet import draw_fleet
@@ -39,7 +33,7 @@ SPEC = {
         "intervalSeconds": 1800,
         "metrics": [
             {"name": "errors", "preset": "ErrorRate", "comparison": {"method": "NegativeBinomial"}},
-            {"name": "accuracy", "preset": "Accuracy", "threshold": {"min": "0.8"}},
+            {"name": "accuracy", "preset": "Accuracy", "threshold": {"min": "0.8"}, "minSamples": 200},
         ],
     },
 }

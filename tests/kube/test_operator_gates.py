@@ -211,7 +211,10 @@ class TestComparisons:
             )
             return condition()
 
-        until("the operator's decision", served, seconds=150)
+        try:
+            until("the operator's decision", served, seconds=200)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {gate(fleet.lab)}") from error
 
     def kill_and_start(self, lab: OperatorLab) -> None:
         lab.process.kill()

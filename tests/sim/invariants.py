@@ -6,6 +6,7 @@ from functools import cache
 from edgecanary.agent.record import Record
 from edgecanary.api.meta import ConditionType
 from edgecanary.api.modelrelease import CanaryStatement, ModelRelease
+from edgecanary.api.rollout import RETRY_ANNOTATION
 from edgecanary.api.rollout_status import RolloutStatus
 from edgecanary.rollout.assignment import Role, assign
 from edgecanary.rollout.cohort import Share, Stratum, quotas, stratum_of
@@ -41,8 +42,8 @@ class Invariants:
         self._releases = simulation.cluster.release_writes
         self._statuses = simulation.cluster.status_writes
         self._looks = 0
-        self._previous: dict[int, bool] = {}
-        self._records: dict[int, Record] = {}
+        self._rejected: dict[str, str | None] = {}
+        self._records: dict[SimNode, Record] = {}
         self._attempt: tuple[str, int] | None = None
         self._taken: set[str] = set()
         self._allowed: dict[Stratum, int] = {}
@@ -64,7 +65,7 @@ class Invariants:
         if news:
             self._assignments_hold(release, same_fleet=same_fleet)
         for node in self._sim.nodes.values():
-            if self._records.get(id(node)) is not node.record:
+            if self._records.get(node) is not node.record:
                 self._active_and_previous_are_on_the_disk(node)
         if self._sim.operator.looks != self._looks:
             self._looks = self._sim.operator.looks
@@ -117,10 +118,20 @@ class Invariants:
         roles = {node.name: assign(release.spec, node.traits.facts) for node in self._sim.nodes.values()}
         rejected = {entry.revision for entry in release.spec.rejected}
         assert not rejected & {role.revision for role in roles.values()}, "a rejected revision is assigned"
+        self._a_rejected_revision_needs_a_retry(release)
         taken = {name for name, assignment in roles.items() if assignment.role is Role.CANARY}
         assert self._taken <= taken, "a node was taken back within an attempt"
         self._taken = taken
         self._reach_is_within_the_step(release, same_fleet=same_fleet)
+
+    def _a_rejected_revision_needs_a_retry(self, release: ModelRelease) -> None:
+        """Once rejected, a revision is released again only after a new retry token."""
+        token = self._sim.cluster.rollout.metadata.annotations.get(RETRY_ANNOTATION)
+        for statement in (release.spec.stable, release.spec.canary):
+            if statement is not None and statement.revision in self._rejected:
+                assert token != self._rejected.pop(statement.revision), "released again without a retry"
+        for entry in release.spec.rejected:
+            self._rejected.setdefault(entry.revision, token)
 
     def _reach_is_within_the_step(self, release: ModelRelease, *, same_fleet: bool) -> None:
         """In each stratum the canary has as many nodes as the step allows, or had them before an edit."""
@@ -153,9 +164,10 @@ class Invariants:
     def _active_and_previous_are_on_the_disk(self, node: SimNode) -> None:
         record = node.record
         assert {item for item in (record.active, record.previous) if item} <= node.disk
-        assert record.previous or not self._previous.get(id(node)), "what was there to go back to is gone"
-        self._previous[id(node)] = record.previous is not None
-        self._records[id(node)] = record
+        before = self._records.get(node)
+        if before is not None and before.previous is not None and before.active is not None:
+            assert record.previous is not None, "what there was to go back to is gone"
+        self._records[node] = record
         if node.serving is not None:
             assert node.serving in node.disk
 

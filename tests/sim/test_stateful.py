@@ -1,8 +1,10 @@
 """Whatever people do and whatever happens to nodes, operator and Prometheus, the invariants hold."""
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from edgecanary.api.fields import JsonObject
 from edgecanary.simulator.fleet import draw_fleet
@@ -21,8 +23,19 @@ from tests.sim.invariants import Invariants
 from tests.sim.scenario import ERRORS, STEPS, rollout
 
 MINUTE = 60.0
-SPANS = st.sampled_from([1.0, 20.0, 2 * MINUTE, 30 * MINUTE, 5 * HOUR, 30 * HOUR])
-SHARES = st.sampled_from([0.0, 0.0, 0.3, 1.0])
+SPANS = st.sampled_from([1.0, 30.0, 2 * MINUTE, 90 * MINUTE, 6 * HOUR, 30 * HOUR])
+PAUSES = st.sampled_from([0.0, 25.0, 5 * MINUTE, 2 * HOUR])
+TROUBLES = st.sampled_from(
+    [
+        Version(""),
+        Version("", Regression(times=20.0)),
+        Version("", probe_fails=0.4),
+        Version("", load_fails=0.4),
+        Version("", crashes=0.5),
+        Version("", undownloadable=0.4),
+        Version("", megabytes=900.0),
+    ]
+)
 STRATEGIES: tuple[JsonObject, ...] = (
     STEPS,
     {**STEPS, "stratifyBy": [], "maxFailedNodes": 2},
@@ -38,17 +51,27 @@ STRATEGIES: tuple[JsonObject, ...] = (
     },
 )
 NIGHTS = [{"schedule": "0 2 * * *", "durationSeconds": 7200, "timeZone": "America/New_York"}]
-LABELS = {"hardware": st.sampled_from(["vnni", "neon", "generic", ""])}
+EDITS = st.one_of(
+    st.sampled_from([{"strategy": strategy} for strategy in STRATEGIES]),
+    st.sampled_from([{"paused": True}, {"paused": False}, {"paused": False}]),
+    st.sampled_from([{"updateWindows": NIGHTS}, {"updateWindows": []}]),
+    st.sampled_from(
+        [{"analysis": ERRORS}, {"analysis": None}, {"rollback": "Manual"}, {"rollback": "Automatic"}]
+    ),
+)
 
 
 class Story(RuleBasedStateMachine):
-    """One Rollout, its fleet, and everything that may happen to them; Invariants watches each event."""
+    """One Rollout, its fleet, and everything that may happen to them; Invariants watches each event.
+
+    It begins with a rollout on its way. After whatever happens, some time passes.
+    """
 
     @initialize(
         seed=st.integers(0, 999),
         nodes=st.integers(1, 8),
         shuffle=st.booleans(),
-        start=st.sampled_from(["released", "found", "empty"]),
+        start=st.sampled_from(["released", "released", "found", "empty"]),
     )
     def begin(self, seed: int, nodes: int, shuffle: bool, start: str) -> None:
         fleet = FleetSettings(
@@ -59,105 +82,92 @@ class Story(RuleBasedStateMachine):
             trouble=Trouble(download=0.1, verify=0.02, crash_days=3.0),
         )
         self.sim = Simulation(rollout(), draw_fleet(fleet, seed), fleet, seed=seed, shuffle=shuffle)
-        self.watcher = Invariants(self.sim)
-        self.versions = [Version("1.0.0")]
+        self.versions = [Version("1.0.0"), Version("2.0.0")]
         self.tokens = 0
         self.joined = 0
-        if start == "empty":
-            self.sim.set_model(self.versions[0])
-        else:
+        if start != "empty":
             self.sim.run_already(self.versions[0], released=start == "released")
+        Invariants(self.sim)
+        self.sim.run(MINUTE)
+        self.sim.set_model(self.versions[1])
 
     def pick(self, data: st.DataObject) -> str:
         return str(data.draw(st.sampled_from(sorted(self.sim.nodes))))
 
-    @rule(seconds=SPANS)
-    def time_passes(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         self.sim.run(self.sim.clockwork.now + seconds)
 
-    @rule(
-        probe=SHARES,
-        crashes=SHARES,
-        times=st.sampled_from([1.0, 1.0, 20.0]),
-        megabytes=st.sampled_from([5, 900]),
-    )
-    def a_new_version_comes(self, probe: float, crashes: float, times: float, megabytes: float) -> None:
-        name = f"{len(self.versions) + 1}.0.0"
-        self.versions.append(Version(name, Regression(times), probe, 0.0, crashes, 0.0, megabytes))
+    @rule(seconds=SPANS)
+    def time_passes(self, seconds: float) -> None:
+        self.wait(seconds)
+
+    @rule(trouble=TROUBLES, seconds=SPANS)
+    def a_new_version_comes(self, trouble: Version, seconds: float) -> None:
+        self.versions.append(replace(trouble, name=f"{len(self.versions) + 1}.0.0"))
         self.sim.set_model(self.versions[-1])
+        self.wait(seconds)
 
-    @rule(data=st.data())
-    def an_earlier_version_comes_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), seconds=SPANS)
+    def an_earlier_version_comes_back(self, data: st.DataObject, seconds: float) -> None:
         self.sim.set_model(data.draw(st.sampled_from(self.versions)))
+        self.wait(seconds)
 
-    @rule(action=st.sampled_from(["promote", "abort", "retry"]), full=st.booleans())
-    def a_person_acts(self, action: str, full: bool) -> None:
+    @rule(
+        action=st.sampled_from(["promote", "promote", "abort", "retry"]), full=st.booleans(), seconds=PAUSES
+    )
+    def a_person_acts(self, action: str, full: bool, seconds: float) -> None:
         self.tokens += 1
         self.sim.annotate(action, f"full-{self.tokens}" if full and action == "promote" else str(self.tokens))
+        self.wait(seconds)
 
-    @rule(
-        strategy=st.sampled_from(STRATEGIES), paused=st.booleans(), nights=st.booleans(), gates=st.booleans()
-    )
-    def the_rollout_is_edited(self, strategy: object, paused: bool, nights: bool, gates: bool) -> None:
-        analysis = ERRORS if gates else {**ERRORS, "intervalSeconds": 60, "historySeconds": 3600}
-        windows = NIGHTS if nights else []
-        self.sim.edit("again", strategy=strategy, paused=paused, updateWindows=windows, analysis=analysis)
+    @rule(edit=EDITS, seconds=PAUSES)
+    def the_rollout_is_edited(self, edit: JsonObject, seconds: float) -> None:
+        self.sim.edit("again", **edit)
+        self.wait(seconds)
 
-    @rule(data=st.data(), power=st.booleans())
-    def a_node_goes(self, data: st.DataObject, power: bool) -> None:
-        self.sim.take_offline(self.pick(data), power=power)
+    @rule(data=st.data(), what=st.sampled_from(["network", "power", "back", "death"]), seconds=PAUSES)
+    def a_node_goes_or_comes(self, data: st.DataObject, what: str, seconds: float) -> None:
+        name = self.pick(data)
+        if what == "back":
+            self.sim.bring_online(name)
+        elif what == "death":
+            self.sim.crash(name)
+        else:
+            self.sim.take_offline(name, power=what == "power")
+        self.wait(seconds)
 
-    @rule(data=st.data())
-    def a_node_comes_back(self, data: st.DataObject) -> None:
-        self.sim.bring_online(self.pick(data))
+    @rule(data=st.data(), what=st.sampled_from(["new", "replaced", "labelled", "gone"]), seconds=PAUSES)
+    def the_fleet_changes(self, data: st.DataObject, what: str, seconds: float) -> None:
+        name, hardware = self.pick(data), data.draw(st.sampled_from(["vnni", "neon", ""]))
+        if what == "labelled":
+            self.sim.relabel(name, hardware=hardware)
+        elif what == "gone" and len(self.sim.nodes) > 1:
+            self.sim.leave(name)
+        elif what != "gone":
+            self.joined += 1
+            self.sim.join(
+                self.sim.newcomer(f"new-{self.joined:02}" if what == "new" else name, hardware=hardware)
+            )
+        self.wait(seconds)
 
-    @rule(data=st.data())
-    def an_agent_dies(self, data: st.DataObject) -> None:
-        self.sim.crash(self.pick(data))
-
-    @rule(hardware=LABELS["hardware"])
-    def a_node_joins(self, hardware: str) -> None:
-        self.joined += 1
-        self.sim.join(self.sim.newcomer(f"new-{self.joined:02}", hardware=hardware))
-
-    @rule(data=st.data(), hardware=LABELS["hardware"])
-    def a_node_is_replaced(self, data: st.DataObject, hardware: str) -> None:
-        self.sim.join(self.sim.newcomer(self.pick(data), hardware=hardware))
-
-    @precondition(lambda self: len(self.sim.nodes) > 1)
-    @rule(data=st.data())
-    def a_node_leaves(self, data: st.DataObject) -> None:
-        self.sim.leave(self.pick(data))
-
-    @rule(data=st.data(), hardware=LABELS["hardware"])
-    def a_node_is_labelled(self, data: st.DataObject, hardware: str) -> None:
-        self.sim.relabel(self.pick(data), hardware=hardware)
-
-    @rule()
-    def the_operator_dies_at_its_next_release(self) -> None:
-        self.sim.operator.dies_after_release = True
-
-    @rule()
-    def the_operator_ends(self) -> None:
-        self.sim.stop_operator()
-
-    @rule()
-    def the_operator_starts(self) -> None:
+    @rule(what=st.sampled_from(["operator", "between writes", "prometheus", "release"]), seconds=PAUSES)
+    def something_breaks(self, what: str, seconds: float) -> None:
+        if what == "release":
+            self.sim.cluster.drop_release()
+        elif what == "prometheus":
+            self.sim.set_prometheus(down=not self.sim.prometheus.down)
+        elif what == "operator":
+            self.sim.stop_operator()
+        else:
+            self.sim.operator.dies_after_release = True
+        self.wait(seconds)
         if not self.sim.operator.running:
             self.sim.start_operator()
 
-    @rule(down=st.booleans())
-    def prometheus_goes_or_comes(self, down: bool) -> None:
-        self.sim.set_prometheus(down=down)
-
-    @rule()
-    def somebody_deletes_the_release(self) -> None:
-        self.sim.cluster.drop_release()
-
     def teardown(self) -> None:
         if hasattr(self, "sim"):
-            self.sim.run(self.sim.clockwork.now + HOUR)
+            self.wait(6 * HOUR)
 
 
 TestStory = Story.TestCase
-TestStory.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
+TestStory.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)

@@ -117,7 +117,10 @@ def _history(history: HistoryReading, order: Sequence[int]) -> History:
         bad[sample] = history.ticks_bad.sum(-1)
     moved = np.empty(size, dtype=np.int64)
     moved[list(order)] = np.arange(size)
-    return History(total[order], bad[order], moved[sample], history.ticks_total, history.ticks_bad)
+    rows = np.argsort(moved[sample])
+    return History(
+        total[order], bad[order], moved[sample][rows], history.ticks_total[rows], history.ticks_bad[rows]
+    )
 
 
 def _rank(seed: str, node: str) -> bytes:

@@ -2,16 +2,30 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgecanary.analysis.counts import Floats
 from edgecanary.analysis.query import QueryError, Vector
-from edgecanary.analysis.reading import Side
+from edgecanary.analysis.reading import Side, padded
 
 NODE_LABEL = "node"
 
 _Labels = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Values by node, of the canary and of the stable revision: 0 where there is none, and as they came else."""
+
+    canary: Floats
+    stable: Floats
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take."""
+        return self.canary.nbytes + self.stable.nbytes
 
 
 class NodeTable:
@@ -35,31 +49,32 @@ class NodeTable:
             return -1
         return self._positions.get(found.get(NODE_LABEL, ""), -1)
 
-    def sides(self, total: Vector, bad: Vector, present: Vector) -> tuple[Side, Side] | QueryError:
-        """The canary's and the stable revision's counts, or why they cannot be told apart by node.
-
-        A node whose counts are no numbers is left out: it is unknown.
-        """
-        known = [self._by_node(vector) for vector in (total, bad, present)]
-        if any("" in values for side in known for values in side.values()):
+    def counted(self, vector: Vector) -> Counted | QueryError:
+        """The values by node, or why they cannot be told apart by node."""
+        values = self._by_node(vector)
+        if any("" in of_revision for of_revision in values.values()):
             text = f"the agents' metrics have no label {NODE_LABEL!r}, so nodes cannot be told apart"
             return QueryError("NodeLabelMissing", f"{text}; add it in Prometheus's scrape configuration")
-        with self._lock:
-            for side in known:
-                for values in side.values():
-                    for name in values:
-                        self._positions.setdefault(name, len(self._positions))
-            size = len(self._positions)
-        return self._side(self._canary, known, size), self._side(self._stable, known, size)
+        size = self._register([name for of_revision in values.values() for name in of_revision])
+        return Counted(
+            self._array(values[self._canary], size, 0.0), self._array(values[self._stable], size, 0.0)
+        )
 
-    def first_samples(self, began: Vector) -> Floats:
+    def first_samples(self, began: Vector) -> Counted:
         """The time of each node's first canary sample, infinite where there is none."""
-        found = np.full(len(self._positions), np.inf)
-        for sample in began.samples:
-            position = self._positions.get(dict(sample.labels).get(NODE_LABEL, ""), -1)
-            if 0 <= position < len(found) and np.isfinite(sample.value):
-                found[position] = sample.value
-        return found
+        values = {
+            node: sample.value
+            for sample in began.samples
+            if (node := dict(sample.labels).get(NODE_LABEL, "")) and np.isfinite(sample.value)
+        }
+        return Counted(self._array(values, self._register(list(values)), np.inf), np.zeros(0))
+
+    def _register(self, names: Sequence[str]) -> int:
+        """Gives each node a position; how many nodes there are now."""
+        with self._lock:
+            for name in names:
+                self._positions.setdefault(name, len(self._positions))
+            return len(self._positions)
 
     def _by_node(self, vector: Vector) -> dict[str, dict[str, float]]:
         """Values by revision and node; what has no node is under the empty name, when it counted anything."""
@@ -71,18 +86,20 @@ class NodeTable:
                 values[node] = sample.value
         return found
 
-    def _side(self, revision: str, known: Sequence[Mapping[str, Mapping[str, float]]], size: int) -> Side:
-        total, bad, present = (self._array(values[revision], size) for values in known)
-        usable = np.isfinite(total) & np.isfinite(bad)
-        total = np.where(usable, np.maximum(total, 0.0), 0.0)
-        return Side(
-            total=total,
-            bad=np.where(usable, np.clip(np.where(usable, bad, 0.0), 0.0, total), 0.0),
-            present=np.where(usable & np.isfinite(present), present, 0.0),
-        )
-
-    def _array(self, values: Mapping[str, float], size: int) -> Floats:
-        found = np.zeros(size)
+    def _array(self, values: Mapping[str, float], size: int, filler: float) -> Floats:
+        found = np.full(size, filler)
         for name, value in values.items():
             found[self._positions[name]] = value
         return found
+
+
+def make_side(total: Floats, bad: Floats, present: Floats, size: int) -> Side:
+    """One revision's counts of all nodes. A node whose counts are no numbers is left out: it is unknown."""
+    total, bad, present = (padded(values, size) for values in (total, bad, present))
+    usable = np.isfinite(total) & np.isfinite(bad)
+    total = np.where(usable, np.maximum(total, 0.0), 0.0)
+    return Side(
+        total=total,
+        bad=np.where(usable, np.clip(np.where(usable, bad, 0.0), 0.0, total), 0.0),
+        present=np.where(usable & np.isfinite(present), present, 0.0),
+    )

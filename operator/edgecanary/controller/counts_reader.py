@@ -4,51 +4,28 @@ Samples come late and out of order. A stretch of time is read again whenever its
 more at every look in turn, so late samples are soon seen and a long rollout costs little.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from edgecanary.analysis.counting import fill_places
 from edgecanary.analysis.counts import ComparisonCounts, Floats
-from edgecanary.analysis.query import CountsQuery, QueryError, Vector
+from edgecanary.analysis.query import CountsQuery, QueryError
 from edgecanary.analysis.reading import HistoryReading, Reading, Side, assemble, choose_sample, padded
 from edgecanary.analysis.template import nodes_pattern
-from edgecanary.analysis.timeline import cut, cut_looks, history_parts, make_rhythm, sample_spacing
+from edgecanary.analysis.timeline import Rhythm, cut, cut_looks, history_parts, make_rhythm, sample_spacing
 from edgecanary.clients.prometheus import MAX_SERIES_BYTES, Series
+from edgecanary.controller.counts_cache import Part, Span, SpanCache, Work, find_problem
 from edgecanary.controller.counts_clock import Moment
-from edgecanary.controller.counts_nodes import NodeTable
+from edgecanary.controller.counts_nodes import Counted, NodeTable, make_side
 from edgecanary.controller.prometheus_session import Session
 
 _SPACING_SECONDS = 3600
 _AGE_GROWTH = 1.5
 _HISTORY_AGE_GROWTH = 2.0
 _NO_MATCHERS = ""
-
-Span = tuple[int, int]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Read(Generic[T]):
-    """What was read of a span of time, and when."""
-
-    found: T
-    time: int
-
-    def stale(self, span: Span, now: int, growth: float) -> bool:
-        """Whether the span is to be read again."""
-        return now - span[1] > growth * max(0, self.time - span[1])
-
-
-@dataclass(frozen=True)
-class _Ticks:
-    """The history of the sampled nodes in one part, shape (nodes, ticks)."""
-
-    total: Floats
-    bad: Floats
+_EVENTS = ("total", "bad")
 
 
 class CountsReader:
@@ -59,22 +36,16 @@ class CountsReader:
         self._nodes = NodeTable(query.canary, query.stable)
         self._spacing = 0
         self._offset: int | None = None
-        self._stretches: dict[Span, Read[Reading]] = {}
-        self._sums: dict[Span, Read[Side]] = {}
-        self._ticks: dict[Span, Read[_Ticks]] = {}
         self._sample: tuple[int, ...] = ()
+        self._stretches: SpanCache[Counted] = SpanCache((*_EVENTS, "present", "began"), _AGE_GROWTH)
+        self._sums: SpanCache[Counted] = SpanCache(_EVENTS, _HISTORY_AGE_GROWTH)
+        self._ticks: SpanCache[Floats] = SpanCache(_EVENTS, _HISTORY_AGE_GROWTH)
 
     @property
     def size(self) -> int:
         """Bytes that the counts take."""
-        arrays: list[Floats] = []
-        for read in self._stretches.values():
-            arrays += [read.found.first, *_arrays(read.found.canary), *_arrays(read.found.stable)]
-        for sums in self._sums.values():
-            arrays += _arrays(sums.found)
-        for ticks in self._ticks.values():
-            arrays += [ticks.found.total, ticks.found.bad]
-        return sum(array.nbytes for array in arrays)
+        counted = [*self._stretches.values(), *self._sums.values()]
+        return sum(found.size for found in counted) + sum(found.nbytes for found in self._ticks.values())
 
     def steady(self, moment: Moment) -> Moment:
         """The moment with the clocks' difference of the first look, while it is about the same."""
@@ -98,14 +69,15 @@ class CountsReader:
             text = f"the first look of this method is {rhythm.tick} s after the rollout began"
             return QueryError("CountsIncomplete", text)
         parts = history_parts(moment.start, query.history_seconds, rhythm.tick)
-        problem = self._read_spans(session, moment, timeline.stretches, parts) or self._read_ticks(
-            session, moment, parts, rhythm.tick
-        )
-        if problem is not None:
+        if (problem := self._read_missing(session, moment, timeline.stretches, parts, rhythm)) is not None:
             return problem
-        self._forget_all_but(timeline.stretches, parts)
-        readings = [self._stretches[span].found for span in timeline.stretches]
-        return assemble(self._nodes.names, timeline, readings, self._history(parts), rhythm)
+        self._read_again(session, moment, timeline.stretches, parts, rhythm)
+        for cache, spans in ((self._stretches, timeline.stretches), (self._sums, parts)):
+            cache.keep(spans)
+        self._ticks.keep(parts)
+        names = self._nodes.names
+        readings = [self._reading(span, len(names)) for span in timeline.stretches]
+        return assemble(names, timeline, readings, self._history(parts, len(names)), rhythm)
 
     def _find_spacing(self, session: Session, moment: Moment) -> QueryError | None:
         """How far apart samples are, learned once: before the attempt, or since where there was nothing."""
@@ -120,78 +92,93 @@ class CountsReader:
                 self._spacing = sample_spacing(window, answer.samples[0].value)
         return None
 
-    def _read_spans(
-        self, session: Session, moment: Moment, stretches: Sequence[Span], parts: Sequence[Span]
+    def _read_missing(
+        self,
+        session: Session,
+        moment: Moment,
+        stretches: Sequence[Span],
+        parts: Sequence[Span],
+        rhythm: Rhythm,
     ) -> QueryError | None:
-        """Reads the stretches and the sums of the history that are missing or stale."""
-        now = moment.now
-        wanted = missing(self._stretches, stretches, now, _AGE_GROWTH)
-        rest = [span for span in stretches if span not in wanted]
-        wanted += longest_unread(self._stretches, rest, now)
-        sums = missing(self._sums, parts, now, _HISTORY_AGE_GROWTH)
-        work: list[Callable[[], QueryError | None]] = [
-            partial(self._read_stretch, session, span, moment) for span in wanted
-        ]
-        work += [partial(self._read_sums, session, span, now) for span in sums]
-        return find_problem(session.together(work), over=session.over)
-
-    def _read_stretch(self, session: Session, span: Span, moment: Moment) -> QueryError | None:
-        window = span[1] - span[0]
-        step = {"step": f"{max(1, window // 60)}s", "start": f"{moment.start}"}
-        texts = (self._query.total, self._query.bad, self._query.present)
-        answers = [self._ask(session, self._fill(text, window), span[1]) for text in texts]
-        began = self._ask(session, fill_places(self._fill(self._query.began, window), step), span[1])
-        for answer in (*answers, began):
-            if isinstance(answer, QueryError):
-                return answer
-        sides = self._nodes.sides(*answers)
-        if isinstance(sides, QueryError):
-            return sides
-        reading = Reading(sides[0], sides[1], self._nodes.first_samples(began))
-        self._stretches[span] = Read(reading, moment.now)
-        return None
-
-    def _read_sums(self, session: Session, span: Span, now: int) -> QueryError | None:
-        window = span[1] - span[0]
-        total = self._ask(session, self._fill(self._query.total, window), span[1])
-        bad = self._ask(session, self._fill(self._query.bad, window), span[1])
-        if isinstance(total, QueryError) or isinstance(bad, QueryError):
-            return total if isinstance(total, QueryError) else bad
-        sides = self._nodes.sides(total, bad, Vector())
-        if isinstance(sides, QueryError):
-            return sides
-        self._sums[span] = Read(sides[1], now)
-        return None
-
-    def _read_ticks(
-        self, session: Session, moment: Moment, parts: Sequence[Span], tick: int
-    ) -> QueryError | None:
-        """Reads the history tick by tick, of the nodes in the sample."""
+        """Reads what was never read. What could be read is kept whatever becomes of the rest."""
+        work = self._work(session, moment, self._stretches, self._stretches.missing(stretches))
+        work += self._work(session, moment, self._sums, self._sums.missing(parts))
+        if (problem := find_problem(session.together(work), over=session.over)) is not None:
+            return problem
         if not self._sample:
             self._sample = self._choose_sample(parts)
-        wanted = missing(self._ticks, parts, moment.now, _HISTORY_AGE_GROWTH)
         if not self._sample:
             return None
-        work = [partial(self._read_tick_part, session, span, tick, moment.now) for span in wanted]
-        return find_problem(session.together(work), over=session.over)
+        ticks = self._tick_work(session, moment, self._ticks.missing(parts), rhythm)
+        return find_problem(session.together(ticks), over=session.over)
 
-    def _read_tick_part(self, session: Session, span: Span, tick: int, now: int) -> QueryError | None:
-        found: list[Floats] = []
-        sample = self._sample
-        matchers = self._matchers(sample)
-        for text in (self._query.total, self._query.bad):
-            filled = fill_places(text, {"window": f"{tick}s", "nodes": matchers})
-            answer = session.series(filled, begin=span[0] + tick, end=span[1], step=tick)
-            if isinstance(answer, QueryError):
-                return answer
-            found.append(self._tick_values(answer, sample, span, tick))
-        total, bad = found
-        self._ticks[span] = Read(_Ticks(total, np.clip(bad, 0.0, total)), now)
+    def _read_again(
+        self,
+        session: Session,
+        moment: Moment,
+        stretches: Sequence[Span],
+        parts: Sequence[Span],
+        rhythm: Rhythm,
+    ) -> None:
+        """Reads again what late samples may have changed, as far as time allows; else what was read stays."""
+        now = moment.now
+        work = self._work(session, moment, self._stretches, self._stretches.stale(stretches, now))
+        work += self._work(session, moment, self._sums, self._sums.stale(parts, now))
+        if self._sample:
+            work += self._tick_work(session, moment, self._ticks.stale(parts, now), rhythm)
+        session.together(work)
+
+    def _work(
+        self, session: Session, moment: Moment, cache: SpanCache[Counted], wanted: Sequence[Part]
+    ) -> list[Work]:
+        return [partial(self._read_part, session, moment, cache, part) for part in wanted]
+
+    def _tick_work(
+        self, session: Session, moment: Moment, wanted: Sequence[Part], rhythm: Rhythm
+    ) -> list[Work]:
+        return [partial(self._read_ticks, session, moment.now, part, rhythm.tick) for part in wanted]
+
+    def _read_part(
+        self, session: Session, moment: Moment, cache: SpanCache[Counted], part: Part
+    ) -> QueryError | None:
+        (begin, end), kind = part
+        places = {"step": f"{max(1, (end - begin) // 60)}s", "start": f"{moment.start}"}
+        promql = fill_places(self._fill(self._text(kind), end - begin), places)
+        answer = session.instant(promql, at=end, limit=MAX_SERIES_BYTES)
+        if isinstance(answer, QueryError):
+            return answer
+        found = self._nodes.first_samples(answer) if kind == "began" else self._nodes.counted(answer)
+        if isinstance(found, QueryError):
+            return found
+        cache.put(part, found, moment.now)
         return None
 
-    def _tick_values(self, series: Sequence[Series], sample: Sequence[int], span: Span, tick: int) -> Floats:
-        row = {number: position for position, number in enumerate(sample)}
-        values = np.zeros((len(sample), (span[1] - span[0]) // tick))
+    def _read_ticks(self, session: Session, now: int, part: Part, tick: int) -> QueryError | None:
+        """Reads one part of the history tick by tick, of the nodes in the sample."""
+        span, kind = part
+        places = {"window": f"{tick}s", "nodes": self._matchers()}
+        promql = fill_places(self._text(kind), places)
+        answer = session.series(promql, begin=span[0] + tick, end=span[1], step=tick)
+        if isinstance(answer, QueryError):
+            return answer
+        self._ticks.put(part, self._tick_values(answer, span, tick), now)
+        return None
+
+    def _text(self, kind: str) -> str:
+        query = self._query
+        return {"total": query.total, "bad": query.bad, "present": query.present, "began": query.began}[kind]
+
+    def _reading(self, span: Span, size: int) -> Reading:
+        total, bad, present = (self._stretches.get(span, kind) for kind in (*_EVENTS, "present"))
+        return Reading(
+            make_side(total.canary, bad.canary, present.canary, size),
+            make_side(total.stable, bad.stable, present.stable, size),
+            padded(self._stretches.get(span, "began").canary, size, np.inf),
+        )
+
+    def _tick_values(self, series: Sequence[Series], span: Span, tick: int) -> Floats:
+        row = {number: position for position, number in enumerate(self._sample)}
+        values = np.zeros((len(self._sample), (span[1] - span[0]) // tick))
         for one in series:
             position = row.get(self._nodes.position(one.labels, self._query.stable), -1)
             if position < 0:
@@ -205,73 +192,38 @@ class CountsReader:
     def _choose_sample(self, parts: Sequence[Span]) -> tuple[int, ...]:
         """Nodes with a history: all, or as many as are kept, chosen by the canary's digest."""
         names = self._nodes.names
-        total = self._summed(parts)[0]
+        total = self._summed(parts, len(names)).total
         known = [number for number in range(len(names)) if total[number] > 0]
         chosen = choose_sample([names[number] for number in known], self._query.canary)
         return tuple(known[position] for position in chosen)
 
-    def _summed(self, parts: Sequence[Span]) -> tuple[Floats, Floats]:
-        size = len(self._nodes.names)
-        total, bad = np.zeros(size), np.zeros(size)
+    def _summed(self, parts: Sequence[Span], size: int) -> Side:
+        """The stable revision's events in the whole history."""
+        total, bad, none = np.zeros(size), np.zeros(size), np.zeros(size)
         for span in parts:
-            total += padded(self._sums[span].found.total, size)
-            bad += padded(self._sums[span].found.bad, size)
-        return total, bad
+            side = make_side(
+                self._sums.get(span, "total").stable, self._sums.get(span, "bad").stable, none, size
+            )
+            total += side.total
+            bad += side.bad
+        return Side(total, bad, none)
 
-    def _history(self, parts: Sequence[Span]) -> HistoryReading:
-        total, bad = self._summed(parts)
-        sample = self._sample
-        empty = np.zeros((len(sample), 0))
-        known = [self._ticks[span].found for span in parts] if sample else []
-        return HistoryReading(
-            total,
-            bad,
-            sample,
-            np.concatenate([part.total for part in known], axis=1) if known else empty,
-            np.concatenate([part.bad for part in known], axis=1) if known else empty,
+    def _history(self, parts: Sequence[Span], size: int) -> HistoryReading:
+        sums = self._summed(parts, size)
+        if not self._sample:
+            empty = np.zeros((0, 0))
+            return HistoryReading(sums.total, sums.bad, (), empty, empty)
+        total, bad = (
+            np.concatenate([self._ticks.get(span, kind) for span in parts], axis=1) for kind in _EVENTS
         )
+        return HistoryReading(sums.total, sums.bad, self._sample, total, np.clip(bad, 0.0, total))
 
-    def _forget_all_but(self, stretches: Sequence[Span], parts: Sequence[Span]) -> None:
-        self._stretches = {span: self._stretches[span] for span in stretches}
-        self._sums = {span: self._sums[span] for span in parts}
-        self._ticks = {span: read for span, read in self._ticks.items() if span in self._sums}
-
-    def _matchers(self, sample: Sequence[int]) -> str:
+    def _matchers(self) -> str:
         """Label matchers for the sampled nodes; nothing where they are all there is."""
         names = self._nodes.names
-        if len(sample) == len(names):
+        if len(self._sample) == len(names):
             return _NO_MATCHERS
-        return f',node=~"{nodes_pattern([names[number] for number in sample])}"'
+        return f',node=~"{nodes_pattern([names[number] for number in self._sample])}"'
 
     def _fill(self, promql: str, window: int) -> str:
         return fill_places(promql, {"window": f"{window}s", "nodes": _NO_MATCHERS})
-
-    def _ask(self, session: Session, promql: str, at: int) -> Vector | QueryError:
-        return session.instant(promql, at=at, limit=MAX_SERIES_BYTES)
-
-
-def missing(known: Mapping[Span, Read[T]], spans: Sequence[Span], now: int, growth: float) -> list[Span]:
-    """The spans that were not read yet, or are stale."""
-    return [span for span in spans if span not in known or known[span].stale(span, now, growth)]
-
-
-def longest_unread(known: Mapping[Span, Read[T]], spans: Sequence[Span], now: int) -> list[Span]:
-    """The one span of those read already that was read the longest time ago."""
-    earlier = [span for span in spans if span in known and known[span].time < now]
-    return [min(earlier, key=lambda span: (known[span].time, span))] if earlier else []
-
-
-def find_problem(results: Sequence[QueryError | None], *, over: bool) -> QueryError | None:
-    """Why not all was read. Running out of time is no failure as long as something was read."""
-    errors = [result for result in results if result is not None]
-    if not errors:
-        return None
-    done = len(results) - len(errors)
-    if done and over and all(error.reason == "PrometheusUnavailable" for error in errors):
-        text = f"counts are being read from Prometheus: {done} of {len(results)} parts in this look"
-        return QueryError("CountsIncomplete", f"{text}; it goes on at the next one")
-    return errors[0]
-
-
-def _arrays(side: Side) -> list[Floats]:
-    return [side.total, side.bad, side.present]

@@ -51,7 +51,9 @@ def assign(release: ModelReleaseSpec, node: NodeFacts) -> Assignment:
             return Assignment(Role.CANARY, canary, variant)
     if release.stable is None or is_rejected(release, release.stable.revision):
         kept = release.otherwise is Otherwise.KEEP
-        return Assignment(Role.KEPT if kept else Role.NONE, message="the release names no revision for this node")
+        return Assignment(
+            Role.KEPT if kept else Role.NONE, message="the release names no revision for this node"
+        )
     stable = release.stable
     variant = fitting_variant(stable.variants, node, serve=stable.serve)
     if variant is None:

@@ -148,4 +148,4 @@ class Pace:
 
 def pace_for(nodes: int) -> Pace:
     """A pace at which news of a fleet of that size come in some ten at a time, not one by one."""
-    return Pace(rolling=min(300.0, max(1.0, nodes / 40)), settled=min(6 * HOUR, max(1.0, nodes * 1.0)))
+    return Pace(rolling=min(600.0, max(1.0, nodes / 20)), settled=min(6 * HOUR, max(1.0, nodes * 1.0)))

@@ -9,9 +9,9 @@ import pytest
 from edgecanary.analysis.query import QueryError, Sample, Vector
 from edgecanary.controller.counts import CountsMemory, RolloutCounts
 from edgecanary.controller.counts_bound import choose_bound
+from edgecanary.controller.counts_cache import SpanCache, find_problem
 from edgecanary.controller.counts_clock import at_offset, clock_offset
-from edgecanary.controller.counts_nodes import NodeTable
-from edgecanary.controller.counts_reader import Read, find_problem, longest_unread, missing
+from edgecanary.controller.counts_nodes import Counted, NodeTable, make_side
 
 CANARY, STABLE = "c" * 64, "5" * 64
 LATE = QueryError("PrometheusUnavailable", "did not answer all queries within 10 s")
@@ -57,23 +57,41 @@ class TestMemory:
 class TestReadingAgain:
     SPANS = ((0, 100), (100, 200), (200, 300))
 
-    def test_what_was_never_read_is_missing(self) -> None:
-        assert missing({}, self.SPANS, 300, 1.5) == list(self.SPANS)
+    def cache(self, *times: int) -> SpanCache[str]:
+        """What was read of the first spans at these times."""
+        cache: SpanCache[str] = SpanCache(("total",), 1.5)
+        for span, time in zip(self.SPANS, times, strict=False):
+            cache.put((span, "total"), "found", time)
+        return cache
 
-    @pytest.mark.parametrize(("now", "again"), [(160, False), (175, False), (176, True), (1000, True)])
-    def test_a_span_is_read_again_when_its_age_has_grown_by_half(self, now: int, again: bool) -> None:
-        known = {(0, 100): Read("found", time=150)}
-        assert missing(known, [(0, 100)], now, 1.5) == ([(0, 100)] if again else [])
+    def test_what_was_never_read_is_missing_for_each_question(self) -> None:
+        cache: SpanCache[str] = SpanCache(("total", "bad"), 1.5)
+        cache.put(((0, 100), "total"), "found", 300)
+        assert cache.missing(self.SPANS[:2]) == [
+            ((0, 100), "bad"),
+            ((100, 200), "total"),
+            ((100, 200), "bad"),
+        ]
 
-    def test_a_span_that_was_open_when_it_was_read_is_read_again_at_the_next_look(self) -> None:
-        assert missing({(0, 100): Read("found", time=100)}, [(0, 100)], 101, 1.5) == [(0, 100)]
+    @pytest.mark.parametrize(("now", "again"), [(175, False), (176, True), (1000, True)])
+    def test_a_span_is_stale_when_its_age_has_grown_by_half(self, now: int, again: bool) -> None:
+        cache = self.cache(150)
+        cache.put(((0, 10), "total"), "the one that waits longest", 149)
+        assert (((0, 100), "total") in cache.stale([(0, 10), (0, 100)], now)) is again
 
-    def test_the_span_that_waited_longest_has_its_turn(self) -> None:
-        known = {
-            span: Read("found", time=time) for span, time in zip(self.SPANS, (310, 305, 320), strict=True)
-        }
-        assert longest_unread(known, self.SPANS, 330) == [(100, 200)]
-        assert longest_unread(known, self.SPANS, 305) == []
+    def test_a_span_that_was_open_when_it_was_read_is_stale_at_the_next_look(self) -> None:
+        assert self.cache(100).stale([(0, 100)], 101) == [((0, 100), "total")]
+
+    def test_the_span_that_waits_for_longest_has_its_turn(self) -> None:
+        cache = self.cache(400, 395, 410)
+        assert cache.stale(self.SPANS, 411) == [((100, 200), "total")]
+        assert self.cache(411, 411, 411).stale(self.SPANS, 411) == []
+
+    def test_what_is_not_wanted_any_more_is_forgotten(self) -> None:
+        cache = self.cache(400, 400, 400)
+        cache.keep([(100, 200)])
+        assert list(cache.values()) == ["found"]
+        assert cache.get((100, 200), "total") == "found"
 
 
 class TestTrouble:
@@ -114,49 +132,48 @@ class TestClock:
 class TestNodes:
     def test_nodes_keep_their_position_and_have_both_sides(self) -> None:
         table = NodeTable(CANARY, STABLE)
-        total = vector(("b", STABLE, 10), ("a", STABLE, 20), ("a", CANARY, 5))
-        sides = table.sides(total, vector(("a", CANARY, 2)), Vector())
-        assert isinstance(sides, tuple)
-        canary, stable = sides
+        total = table.counted(vector(("b", STABLE, 10), ("a", STABLE, 20), ("a", CANARY, 5)))
+        assert isinstance(total, Counted)
         assert table.names == ("a", "b")
-        assert canary.total.tolist() == [5, 0]
-        assert canary.bad.tolist() == [2, 0]
-        assert stable.total.tolist() == [20, 10]
-        assert stable.bad.tolist() == [0, 0], "no series of bad events: there were none"
+        assert (total.canary.tolist(), total.stable.tolist()) == ([5, 0], [20, 10])
+        more = table.counted(vector(("c", STABLE, 1), ("b", STABLE, 2)))
+        assert isinstance(more, Counted)
+        assert more.stable.tolist() == [0, 2, 1]
+
+    def test_nodes_without_a_series_of_bad_events_had_none(self) -> None:
+        side = make_side(np.array([10.0, 5.0]), np.array([2.0]), np.array([4.0, 4.0]), 3)
+        assert (side.total.tolist(), side.bad.tolist(), side.present.tolist()) == (
+            [10, 5, 0],
+            [2, 0, 0],
+            [4, 4, 0],
+        )
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_a_node_whose_count_is_no_number_is_unknown(self, value: float) -> None:
         for total, bad in ((value, 1.0), (10.0, value)):
-            sides = NodeTable(CANARY, STABLE).sides(
-                vector(("a", CANARY, total)), vector(("a", CANARY, bad)), vector(("a", CANARY, 4))
-            )
-            assert isinstance(sides, tuple)
-            assert (sides[0].total[0], sides[0].bad[0], sides[0].present[0]) == (0, 0, 0)
+            side = make_side(np.array([total]), np.array([bad]), np.array([4.0]), 1)
+            assert (side.total[0], side.bad[0], side.present[0]) == (0, 0, 0)
 
     def test_there_are_no_more_bad_events_than_events(self) -> None:
-        sides = NodeTable(CANARY, STABLE).sides(vector(("a", CANARY, 3)), vector(("a", CANARY, 4)), Vector())
-        assert isinstance(sides, tuple)
-        assert sides[0].bad.tolist() == [3]
+        assert make_side(np.array([3.0]), np.array([4.0]), np.array([1.0]), 1).bad.tolist() == [3]
 
     def test_counts_without_a_nodes_name_are_an_error_unless_they_are_zero(self) -> None:
         nameless = Vector((Sample((("revision", CANARY),), 3.0),))
-        found = NodeTable(CANARY, STABLE).sides(nameless, Vector(), Vector())
+        found = NodeTable(CANARY, STABLE).counted(nameless)
         assert isinstance(found, QueryError)
         assert found.reason == "NodeLabelMissing"
-        zero = Vector((Sample((("revision", CANARY),), 0.0),))
-        assert isinstance(NodeTable(CANARY, STABLE).sides(zero, Vector(), Vector()), tuple)
 
     def test_other_revisions_are_none_of_its_business(self) -> None:
         table = NodeTable(CANARY, STABLE)
-        table.sides(vector(("a", "f" * 64, 3)), Vector(), Vector())
+        table.counted(vector(("a", "f" * 64, 3)))
         assert table.names == ()
         assert table.position((("node", "a"), ("revision", CANARY)), STABLE) == -1
 
     def test_the_first_canary_sample_of_a_node_is_a_time_or_never(self) -> None:
         table = NodeTable(CANARY, STABLE)
-        table.sides(vector(("a", CANARY, 1), ("b", STABLE, 1)), Vector(), Vector())
-        began = Vector((Sample((("node", "a"),), 1000.0), Sample((("node", "x"),), 5.0)))
-        assert table.first_samples(began).tolist() == [1000.0, np.inf]
+        table.counted(vector(("a", CANARY, 1), ("b", STABLE, 1)))
+        began = Vector((Sample((("node", "a"),), 1000.0), Sample((("node", "new"),), 5.0)))
+        assert table.first_samples(began).canary.tolist() == [1000.0, np.inf, 5.0]
 
 
 class TestBound:

@@ -62,15 +62,14 @@ def test_the_current_step_is_known_by_its_name() -> None:
 )
 def test_a_wider_share_of_the_current_step_counts_at_once() -> None:
     stage = in_the_quarter()
-    before, baking_since = set(stage.covered()), stage.status.step and stage.status.step.bake_start_time
+    before, edited = set(stage.covered()), stage.now
     edit(stage, STEPS[0], step("quarter", 50), step("all", 100))
     stage.reconcile(lose_status=True)
     stage.play(40)
     assert stage.step() == "quarter"
     assert stage.status.step is not None
-    assert baking_since is not None
     assert stage.status.step.bake_start_time is not None
-    assert stage.status.step.bake_start_time > baking_since
+    assert stage.status.step.bake_start_time >= edited
     assert before < set(stage.covered())
     assert len(stage.covered()) == 20
 
@@ -103,6 +102,19 @@ def test_a_removed_step_gives_way_to_the_first_one_that_is_wide_enough() -> None
     assert set(before) < set(stage.covered())
     assert stage.status.step is not None
     assert stage.status.step.start_time > stage.status.start_time  # type: ignore[operator]
+
+
+@situation(
+    "Edits during a rollout",
+    when="the current step is renamed",
+    then="as if it was removed: the rollout enters the step of the same width, covers the same nodes and bakes anew",
+)
+def test_a_renamed_step_is_entered_anew_with_the_same_nodes() -> None:
+    stage = in_the_quarter()
+    before = stage.covered()
+    edit(stage, STEPS[0], step("renamed", 25), step("all", 100))
+    stage.play(40)
+    assert (stage.step(), stage.covered()) == ("renamed", before)
 
 
 @situation(

@@ -138,6 +138,28 @@ def test_the_release_says_which_step_it_is() -> None:
 
 @situation(
     "The operator dies",
+    when="after a retry's release was written, and the token is gone when it is back",
+    then="the retry goes on: the rejection in the status is of the attempt before",
+)
+def test_a_retry_goes_on_though_its_token_is_gone() -> None:
+    stage = Stage.with_nodes(4, strategy={"steps": STEPS}).promoted_at_once()
+    stage.model, stage.accuracy = V2, BAD
+    stage.play(60)
+    assert stage.reason == "RolledBack"
+    good(stage)
+    stage.annotate("retry", "go")
+    stage.reconcile(lose_status=True)
+    metadata = stage.rollout.metadata.model_copy(update={"annotations": {}})
+    stage.rollout = stage.rollout.model_copy(update={"metadata": metadata})
+    stage.play(20)
+    assert stage.status.attempt == 2
+    assert stage.status.rejected == ()
+    stage.play(200)
+    assert stage.reason == "Promoted"
+
+
+@situation(
+    "The operator dies",
     when="it is replaced by a newer one in the middle of a rollout whose status and release lack the new fields",
     then="the rollout goes on in its step; what was rejected stays rejected",
 )
