@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import gate_speed, plan_speed
+from benchmarks import gate_speed, plan_speed, simulator_speed
 from benchmarks.agent_cost import IDLE_SECONDS, REQUESTS, AgentCost
 from benchmarks.fleet_cost import MIN_SAMPLES, FleetCost
 from benchmarks.machine import Machine
@@ -17,6 +17,7 @@ class Pure:
 
     plans: Sequence[plan_speed.PlanSpeed]
     gates: Sequence[gate_speed.GateSpeed]
+    simulator: Sequence[simulator_speed.Speed]
 
 
 def page(machine: Machine, agent: AgentCost, fleets: Sequence[FleetCost], pure: Pure) -> str:
@@ -29,6 +30,7 @@ def page(machine: Machine, agent: AgentCost, fleets: Sequence[FleetCost], pure: 
         _taking_back(fleets),
         plan_speed.section(pure.plans),
         gate_speed.section(pure.gates),
+        simulator_speed.section(pure.simulator),
     )
     return "\n".join(line for part in parts for line in part)
 
@@ -40,6 +42,7 @@ def _head(machine: Machine) -> Iterable[str]:
     yield "Prometheus, S3 server, operator, agents, the 3 MB file-type model) and share one machine:"
     yield f"{machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB of memory, {machine.architecture},"
     yield f"{machine.system}, Python {machine.python}. The nodes of a real fleet have cores of their own."
+    yield "How well the gates judge is measured by `make bench-gates`: [Quality of the gates](benchmarks-gates.md)."
     yield ""
 
 

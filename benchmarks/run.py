@@ -16,6 +16,7 @@ from benchmarks.gate_speed import measure_gates
 from benchmarks.machine import this_machine
 from benchmarks.page import Pure, page
 from benchmarks.plan_speed import measure_plans
+from benchmarks.simulator_speed import measure_simulator
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 
@@ -40,8 +41,8 @@ def main() -> int:
         with Supervisor(folder / f"{nodes}-logs") as supervisor:
             _say(f"a fleet of {nodes}: writes and taking back")
             fleets.append(measure_fleet(supervisor, folder / f"{nodes}", nodes))
-    _say("one plan and one verdict, up to 100,000 nodes")
-    pure = Pure(measure_plans(), measure_gates())
+    _say("plans, verdicts and the simulator")
+    pure = Pure(measure_plans(), measure_gates(), measure_simulator())
     options.output.write_text(page(this_machine(), agent, fleets, pure))
     shutil.rmtree(folder, ignore_errors=True)
     _say(f"written: {options.output}")

@@ -169,9 +169,9 @@ class TestComparisons:
     NAMES = tuple(f"n{number:02}" for number in range(12))
 
     def start(
-        self, lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
+        self, lab: OperatorLab, prometheus: Prometheus, model: JsonObject, approval: str = "Automatic"
     ) -> tuple[Fleet, LiveTraffic]:
-        """A first version on all nodes, and an hour of its traffic."""
+        """A first version on all nodes, an hour of its traffic, and a second one on three nodes."""
         metric = {"name": "errors", "preset": "ErrorRate", "comparison": {"warmupSeconds": 0}}
         checks: JsonObject = {
             "prometheus": {"url": prometheus.url},
@@ -180,18 +180,21 @@ class TestComparisons:
             "metrics": [cast("JsonObject", metric)],
         }
         steps: tuple[JsonObject, ...] = (
-            {"name": "three", "nodes": 3, "bakeSeconds": 0},
+            {"name": "three", "nodes": 3, "bakeSeconds": 0, "approval": approval},
             {"name": "all", "percent": 100, "bakeSeconds": 0},
         )
         lab.add_nodes(*self.NAMES)
-        lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
+        lab.create(EDGE_MODELS, model)
         lab.create(ROLLOUTS, lab.rollout_spec(*steps, analysis=checks))
         lab.start()
         fleet = Fleet(lab, self.NAMES)
+        if approval == "Manual":
+            fleet.obey_until("AwaitingApproval")
+            lab.annotate("promote", "first")
         fleet.obey_until("Promoted")
         traffic = LiveTraffic(prometheus.remote_write_url, lab.namespace)
         traffic.begin([lab.node(name) for name in self.NAMES], stable_revision(lab), errors=0.02)
-        golden = {**cast("JsonObject", lab.upload(s3, bucket, tiny)["golden"]), "absoluteTolerance": "0.01"}
+        golden = {**cast("JsonObject", model["golden"]), "absoluteTolerance": "0.01"}
         lab.change(EDGE_MODELS, {"spec": {"version": "9.9.9", "golden": golden}})
         until("a canary", lambda: lab.release().spec.canary is not None)
         fleet.obey()
@@ -216,17 +219,14 @@ class TestComparisons:
         except AssertionError as error:
             raise AssertionError(f"{error}: {gate(fleet.lab)}") from error
 
-    def kill_and_start(self, lab: OperatorLab) -> None:
-        lab.process.kill()
-        lab.start()
-
     def test_a_worse_version_is_taken_back_though_the_operator_was_killed_while_it_looked(
         self, stocked_lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
     ) -> None:
         lab = stocked_lab
-        fleet, traffic = self.start(lab, prometheus, s3, bucket, tiny)
+        fleet, traffic = self.start(lab, prometheus, lab.upload(s3, bucket, tiny))
         self.run_until(lambda: "measurements" in gate(lab), fleet, traffic, canary_errors=0.4)
-        self.kill_and_start(lab)
+        lab.process.kill()
+        lab.start()
         self.run_until(
             lambda: lab.ready(ROLLOUTS) == ("False", "RolledBack"), fleet, traffic, canary_errors=0.4
         )
@@ -242,13 +242,23 @@ class TestComparisons:
         self, stocked_lab: OperatorLab, prometheus: Prometheus, s3: S3Server, bucket: str, tiny: ZooModel
     ) -> None:
         lab = stocked_lab
-        fleet, traffic = self.start(lab, prometheus, s3, bucket, tiny)
-        self.run_until(lambda: "evidence" in gate(lab), fleet, traffic, canary_errors=0.02)
-        self.kill_and_start(lab)
+        fleet, traffic = self.start(lab, prometheus, lab.upload(s3, bucket, tiny), approval="Manual")
+        self.run_until(lambda: gate(lab).get("verdict") == "Pass", fleet, traffic, canary_errors=0.02)
+        lab.process.kill()
+        seen = last_look(lab)
+        lab.start()
+        self.run_until(lambda: last_look(lab) != seen, fleet, traffic, canary_errors=0.02)
+        assert (gate(lab)["verdict"], gate(lab)["reason"]) == ("Pass", "NoRegression")
         before = stable_revision(lab)
+        lab.annotate("promote", "second")
         self.run_until(lambda: lab.ready(ROLLOUTS)[1] == "Promoted", fleet, traffic, canary_errors=0.02)
         assert stable_revision(lab) != before
         assert lab.events("RolledBack") == []
+
+
+def last_look(lab: OperatorLab) -> str:
+    """When the gate was last measured."""
+    return str(cast("list[JsonObject]", gate(lab)["measurements"])[-1]["time"])
 
 
 def stable_revision(lab: OperatorLab) -> str:

@@ -89,7 +89,8 @@ ROLLOUT = Kind(
     actions=(
         Action(
             PROMOTE_ANNOTATION,
-            "Leaves a step whose approval is Manual, or gives one that passed its deadline the same time again.",
+            "Approves the current step and ends its bake, or gives one that passed its deadline the same time again. "
+            "A token that begins with full-, full: or full. takes the canary to everybody without bakes and gates.",
         ),
         Action(ABORT_ANNOTATION, "Takes the canary back from every node. It wins over every other action."),
         Action(RETRY_ANNOTATION, "Lets a rejected revision be tried again, as a new attempt."),

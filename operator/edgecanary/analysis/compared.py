@@ -12,13 +12,13 @@ from edgecanary.analysis.baseline import Baseline, learn
 from edgecanary.analysis.counts import ComparisonCounts, Floats
 from edgecanary.analysis.exposure import detectable_ratio, needed_exposure
 from edgecanary.analysis.look import format_value
+from edgecanary.analysis.outlook import remaining
 from edgecanary.analysis.query import CountsQuery
 from edgecanary.api.analysis import Comparison, ComparisonMethod
 from edgecanary.api.rollout_status import Evidence, NodeEvidence
 
 WORST_NODES = 3
 MOST_EVIDENCE = 1e9
-MOST_GROWTH = 1e6
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def rejected_share(comparison: Comparison) -> float:
 def _compare_nodes(comparison: Comparison, counts: ComparisonCounts, baseline: Baseline) -> Compared:
     found = negative_binomial.weigh(baseline, counts.since)
     limit, value = evidence_limit(comparison), _bounded(found.value)
-    return _weighed(comparison, counts, found, regression=value >= limit, shown=(value, limit))
+    return _weighed(comparison, counts, baseline, found, regression=value >= limit, shown=(value, limit))
 
 
 def _compare_choices(
     comparison: Comparison, query: CountsQuery, counts: ComparisonCounts, baseline: Baseline
 ) -> Compared:
-    """Evidence is the share of all choices that look at least as bad; exposure is that of the nodes' comparison."""
+    """Evidence is the share of choices rejected so far; exposure is that of the nodes' comparison."""
     found = negative_binomial.weigh(baseline, counts.since)
     alpha = rejected_share(comparison)
     real = randomization.switch_order(counts.since)
@@ -95,18 +95,26 @@ def _compare_choices(
             f"Randomization needs {randomization.LEAST_CHOICES} ways to choose the canary nodes, and {len(real)} of "
             f"{len(counts.nodes)} nodes give {possible}; use NegativeBinomial, or a step with more nodes"
         )
-        return _weighed(comparison, counts, found, regression=False, shown=(1.0, alpha), obstacle=text)
+        return _weighed(
+            comparison, counts, baseline, found, regression=False, shown=(1.0, alpha), obstacle=text
+        )
     choices = randomization.draw_choices(real, len(counts.nodes), _seed(query))
     family = randomization.replay(baseline, counts.since, choices, alpha)
     rejected = bool(family.found)
     return _weighed(
-        comparison, counts, found, regression=rejected, shown=(float(family.rejected.mean()), alpha)
+        comparison,
+        counts,
+        baseline,
+        found,
+        regression=rejected,
+        shown=(float(family.rejected.mean()), alpha),
     )
 
 
 def _weighed(
     comparison: Comparison,
     counts: ComparisonCounts,
+    baseline: Baseline,
     found: negative_binomial.Evidence,
     *,
     regression: bool,
@@ -116,8 +124,9 @@ def _weighed(
     needed = needed_exposure(float(comparison.detect_ratio))
     exposure, detectable = float(found.exposure), float(found.detectable_ratio)
     total = float(found.total.sum())
-    growth = _growth_needed(counts, found, needed)
-    more = total * (growth - 1.0) if total > 0 and math.isfinite(growth) else None
+    control_bad = float(np.where(counts.since.canary, 0.0, counts.since.bad).sum())
+    left = remaining(baseline, found, needed, _compared_ticks(counts), control_bad)
+    reachable = math.isfinite(left.requests)
     return Compared(
         regression=regression,
         cleared=exposure >= needed and not obstacle,
@@ -136,8 +145,8 @@ def _weighed(
         ),
         worst=_worst(counts.nodes, found.bad, found.expected, found.total, found.dispersion),
         most_detectable=_most_detectable(found),
-        more=more,
-        seconds=None if more is None else _seconds_for(counts, more),
+        more=left.requests if reachable else None,
+        seconds=left.ticks * counts.tick_seconds if reachable else None,
         obstacle=obstacle,
     )
 
@@ -150,7 +159,7 @@ def _compare_pairs(comparison: Comparison, counts: ComparisonCounts) -> Compared
     needed = needed_exposure(float(comparison.detect_ratio))
     limit, value, exposure = evidence_limit(comparison), _bounded(found.value), float(found.exposure)
     pairs, detectable = float(found.pairs), float(found.detectable_ratio)
-    more = max(0.0, pairs * (needed / exposure - 1.0)) if exposure > 0 else None
+    growth = max(0.0, needed / exposure - 1.0) if exposure > 0 else None
     return Compared(
         regression=value >= limit,
         cleared=exposure >= needed,
@@ -168,48 +177,22 @@ def _compare_pairs(comparison: Comparison, counts: ComparisonCounts) -> Compared
         ),
         worst=_worst(counts.nodes, bad, total / 2, total, np.zeros(len(total))),
         most_detectable=1.0,
-        more=more,
-        seconds=None if more is None else _seconds_for(counts, more),
+        more=None if growth is None else pairs * growth,
+        seconds=None if growth is None else _compared_ticks(counts) * growth * counts.tick_seconds,
     )
 
 
-def _growth_needed(counts: ComparisonCounts, found: negative_binomial.Evidence, needed: float) -> float:
-    """How many times as much must be seen, if nodes go on to vary as they do; infinite if that is never enough."""
-    mean = found.expected[found.expected > 0]
-    if not mean.size:
-        return math.inf
-    dispersion = found.dispersion[found.expected > 0]
-    control_bad = float(np.where(counts.since.canary, 0.0, counts.since.bad).sum())
-    chance = min(1.0 / (control_bad + 2.0), float(found.uncertainty))
-    rest = float(found.uncertainty) - chance
-
-    def exposure(growth: float) -> float:
-        seen = float((growth * mean / (1.0 + dispersion * growth * mean)).sum())
-        return 1.0 / (1.0 / seen + chance / growth + rest)
-
-    low, high = 1.0, MOST_GROWTH
-    if exposure(high) < needed:
-        return math.inf
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if exposure(middle) < needed else (low, middle)
-    return high
-
-
 def _most_detectable(found: negative_binomial.Evidence) -> float:
-    """The smallest increase that these canary nodes can ever show while nodes vary as they do."""
-    counted = found.expected > 0
-    known = float((1.0 / np.maximum(found.dispersion[counted], 1e-9)).sum())
-    return float(detectable_ratio(np.asarray(known))) if known > 0 else math.inf
+    """The smallest increase that any number of events of these nodes can show while nodes vary as they do."""
+    known = float((1.0 / np.maximum(found.dispersion[found.expected > 0], 1e-9)).sum())
+    exposure = known / (1.0 + known * float(found.uncertainty))
+    return float(detectable_ratio(np.asarray(exposure)))
 
 
-def _seconds_for(counts: ComparisonCounts, more: float) -> float | None:
-    """How long that many more events of canary nodes take at their rate so far."""
+def _compared_ticks(counts: ComparisonCounts) -> float:
+    """For how many ticks canary nodes have been counted."""
     since = counts.since
-    counted = np.where(since.canary, since.total, 0.0).sum(0)
-    seconds = float(since.ticks[counted > 0].sum()) * counts.tick_seconds
-    rate = float(counted.sum()) / seconds if seconds > 0 else 0.0
-    return more / rate if rate > 0 else None
+    return float(since.ticks[np.where(since.canary, since.total, 0.0).sum(0) > 0].sum())
 
 
 def _worst(

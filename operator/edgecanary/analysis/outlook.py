@@ -31,8 +31,14 @@ class Remaining:
     ticks: float
 
 
-def remaining(baseline: Baseline, evidence: Evidence, needed: float, ticks: float) -> Remaining:
-    """How far the exposure is from `needed`, after that many ticks of comparison."""
+def remaining(
+    baseline: Baseline, evidence: Evidence, needed: float, ticks: float, control_bad: float = math.inf
+) -> Remaining:
+    """How far the exposure is from `needed`, after that many ticks of comparison.
+
+    `control_bad` is how many bad events stable nodes have had: chance in these becomes less with time, also where
+    nodes' variation does not.
+    """
     if float(evidence.exposure) >= needed:
         return Remaining(0.0, 0.0, 0.0)
     total, bad = float(evidence.total.sum()), float(evidence.expected.sum())
@@ -46,7 +52,9 @@ def remaining(baseline: Baseline, evidence: Evidence, needed: float, ticks: floa
     mean = evidence.expected[seen] * growth[:, None]
     dispersion = fixed + moving * shrink[:, None]
     own = (mean / (1.0 + dispersion * mean)).sum(-1)
-    exposure = own / (1.0 + own * float(evidence.uncertainty) * np.maximum(shrink, 1.0 / growth))
+    chance = min(1.0 / (control_bad + 2.0), float(evidence.uncertainty))
+    lasting = (float(evidence.uncertainty) - chance) * np.maximum(shrink, 1.0 / growth)
+    exposure = own / (1.0 + own * (chance / growth + lasting))
     times = _first(exposure, growth, needed)
     return Remaining(total * (times - 1.0), bad * (times - 1.0), ticks * (times - 1.0))
 

@@ -12,8 +12,6 @@ def adoptable(context: Context, target: RevisionStatement) -> Targets | None:
     """
     if context.release is not None or context.rejection(target.revision) is not None:
         return None
-    if context.snapshot.release is None and (context.status.stable or context.status.canary):
-        return None
     found = targets(context.spec, context.snapshot.fleet, target)
     quorum = context.spec.strategy.quorum_percent
     return found if found.settled(target.revision).has_quorum(quorum) else None

@@ -92,7 +92,9 @@ def test_a_node_that_was_not_known_to_an_earlier_reading_has_nothing_in_it() -> 
 
 def test_the_history_follows_the_order_of_the_nodes() -> None:
     ticks = np.array([[5.0, 6.0], [1.0, 2.0]])
-    history = HistoryReading(np.array([30.0, 20.0, 10.0]), np.array([3.0, 2.0, 1.0]), (0, 1), ticks, ticks / 10)
+    history = HistoryReading(
+        np.array([30.0, 20.0, 10.0]), np.array([3.0, 2.0, 1.0]), (0, 1), ticks, ticks / 10
+    )
     found = assemble(NAMES, LINE, readings(), history, RHYTHM).history
     assert found.total.tolist() == [3, 11, 10], "a and b by their ticks, then c"
     assert found.sample.tolist() == [0, 1]

@@ -129,6 +129,24 @@ def test_a_rejected_revision_is_not_kept() -> None:
 
 @situation(
     "Adoption",
+    when="the wanted revision is rejected, and nodes run it all the same while there is no release",
+    then="it is not adopted; a retry takes it through all steps",
+)
+def test_a_rejected_revision_is_not_adopted() -> None:
+    stage = new_rollout()
+    stage.accuracy = BAD
+    stage.play(60)
+    assert stage.reason == "RolledBack"
+    stage.lose_release()
+    stage.preload(V1)
+    stage.annotate("retry", "again")
+    stage.reconcile()
+    assert "Adopted" not in stage.events
+    assert (stage.step(), stage.status.attempt) == ("quarter", 2)
+
+
+@situation(
+    "Adoption",
     when="fewer than quorumPercent of the online nodes run the wanted revision",
     then="a staged rollout; nodes that run it count as updated when a step reaches them, and do nothing",
 )

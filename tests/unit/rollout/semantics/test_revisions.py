@@ -179,7 +179,7 @@ def test_outside_the_window_a_revision_goes_through_all_steps(window: int) -> No
 @situation(
     "Revisions",
     when="an earlier promoted revision was rejected since",
-    then="it is no way back: it stays rejected",
+    then="it is no way back: it stays rejected, and a retry goes through all steps",
 )
 def test_a_rejected_revision_is_not_returned_to() -> None:
     stage = fleet(rollbackWindowRevisions=0)
@@ -191,6 +191,10 @@ def test_a_rejected_revision_is_not_returned_to() -> None:
     stage.play(100)
     assert stage.reason == "RolledBack"
     assert stage.running(V1) == []
+    stage.accuracy = GOOD
+    stage.annotate("retry", "again")
+    stage.play(40)
+    assert (stage.step(), len(stage.running(V1))) == ("first", 1)
 
 
 @situation(
