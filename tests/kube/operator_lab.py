@@ -269,7 +269,7 @@ class Fleet:
         capabilities = {"architecture": "amd64", "memoryBytes": 2**33, "runtimes": ["ONNX"]}
         self.lab.api.patch(f"{path}/status", {"status": {"capabilities": capabilities, "models": [*models]}})
 
-    def obey_until(self, reason: str, *, fails: Sequence[str] = ()) -> None:
+    def obey_until(self, reason: str, *, fails: Sequence[str] = (), seconds: float = DEADLINE) -> None:
         """The fleet answers each release until the Rollout's Ready condition has the reason."""
 
         def answered() -> bool:
@@ -277,7 +277,7 @@ class Fleet:
                 self.obey(fails=fails)
             return self.lab.ready(ROLLOUTS)[1] == reason
 
-        until(f"Rollout {reason}", answered)
+        until(f"Rollout {reason}", answered, seconds=seconds)
 
 
 def model_is_verified(lab: OperatorLab) -> None:

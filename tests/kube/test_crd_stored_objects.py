@@ -134,17 +134,24 @@ def test_a_short_rollout_gets_every_default(control_plane: ControlPlane, namespa
             "maxFailedNodes": 0,
             "stepDeadlineSeconds": 86400,
             "onDeadline": "Pause",
+            "rollbackWindowRevisions": 3,
             "initial": "Staged",
         },
         "updateWindows": [{"schedule": "0 2 * * *", "durationSeconds": 60, "timeZone": "UTC"}],
         "analysis": {
             "prometheus": {"url": "http://prometheus:9090", "timeoutSeconds": 10},
             "intervalSeconds": 60,
+            "historySeconds": 259_200,
             "metrics": [
                 {
                     "name": "errors",
                     "preset": "ErrorRate",
-                    "comparison": {"method": "NegativeBinomial", "detectRatio": "2", "confidence": "0.95"},
+                    "comparison": {
+                        "method": "NegativeBinomial",
+                        "detectRatio": "2",
+                        "confidence": "0.95",
+                        "warmupSeconds": 300,
+                    },
                     "minSamples": 0,
                     "failureLimit": 0,
                     "consecutiveErrorLimit": 4,

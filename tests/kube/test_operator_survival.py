@@ -160,7 +160,7 @@ def test_kinds_that_are_removed_and_installed_again_are_watched_again(
     lab.control_plane.apply_crds(ROOT / "crds")
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    Fleet(lab, NAMES).obey_until("Promoted")
+    Fleet(lab, NAMES).obey_until("Promoted", seconds=240)
 
 
 def test_an_operator_that_is_killed_again_and_again_ends_where_one_that_lives_does(

@@ -50,6 +50,7 @@ class Relister:
         self._seconds = seconds
         self._random = random
         self._listed: set[Resource] = set()
+        self._missing: set[Resource] = set()
 
     def relist(self, resource: Resource) -> float:
         """Lists one kind; the seconds until the next list.
@@ -60,9 +61,14 @@ class Relister:
         try:
             self._reactions.wake(part.reload(self._kube))
         except NotFound as error:
+            self._missing.add(resource)
             advice = "install edgecanary's CustomResourceDefinitions: kubectl apply --server-side -f crds/"
             raise NotFound("KindNotServed", f"the API server has no {resource}; {advice}") from error
         self._reactions.listed(resource)
+        if resource in self._missing:
+            # A watch that began while the kind was not served has left it out, and would not look again.
+            self._missing.discard(resource)
+            self._reactions.restart_watches()
         overdue = part.overdue()
         if overdue > _STUCK_SECONDS:
             log.error("the watch of %s has been behind for %.0f s; it begins anew", resource, overdue)

@@ -97,3 +97,15 @@ def test_a_kind_that_is_not_served_says_what_to_install() -> None:
         relister(Part(served=False), noted).relist(NODES)
     assert error.value.reason == "KindNotServed"
     assert noted == Noted(), "nothing counts as listed"
+
+
+def test_a_kind_that_is_served_again_has_the_watches_begin_anew_once() -> None:
+    part, noted = Part(served=False), Noted()
+    found = relister(part, noted)
+    with pytest.raises(NotFound):
+        found.relist(NODES)
+    assert noted.restarts == 0
+    part.served = True
+    found.relist(NODES)
+    found.relist(NODES)
+    assert noted.restarts == 1
