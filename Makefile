@@ -86,7 +86,7 @@ mutants: $(STAMP) ## Break the planner and the gates line by line: which tests n
 	@$(PYTHON) hack/mutants.py $(ARGS)
 
 .PHONY: bench-gates
-bench-gates: $(STAMP) ## Judge the gates on seeded traces, and write docs/benchmarks-gates.md; about 20 minutes.
+bench-gates: $(STAMP) ## Judge the gates on seeded traces, and write docs/benchmarks-gates.md; about 40 minutes.
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) benchmarks/gates/run.py $(ARGS)
 
 .PHONY: generate
