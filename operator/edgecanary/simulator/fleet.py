@@ -88,11 +88,6 @@ def _spread_labels(
     return found
 
 
-def first_absence(duty: Duty, random: Random) -> float:
-    """Seconds until a node goes offline for the first time; infinity when it never does."""
-    return random.expovariate(1 / presence(duty)) if duty.online < 1 else math.inf
-
-
 def presence(duty: Duty) -> float:
     """Mean length of a time online, in seconds."""
     return duty.away_hours * HOUR * duty.online / (1 - duty.online)
