@@ -33,12 +33,13 @@ def declared() -> dict[str, set[str]]:
         "Both programs": names(found["dependencies"]),
         "Operator": names(extras["operator"]),
         "Agent": names(extras["agent"]),
+        "Model preparation": names(extras["model"]),
         "Plots": names(extras["plots"]),
         "Development": {name for group in groups.values() for name in names(group)},
     }
 
 
-@pytest.mark.parametrize("heading", ["Both programs", "Operator", "Agent", "Plots", "Development"])
+@pytest.mark.parametrize("heading", ["Both programs", "Operator", "Agent", "Model preparation", "Plots", "Development"])
 def test_each_section_names_just_the_direct_dependencies(heading: str) -> None:
     listed = column(section(page("docs/dependencies.md"), heading), 0)
     assert len(listed) == len(set(listed))
@@ -53,7 +54,7 @@ def test_every_line_says_why() -> None:
 
 def test_no_extra_is_left_out() -> None:
     found = cast("dict[str, Requirements]", project()["project"])
-    assert set(found["optional-dependencies"]) == {"operator", "agent", "plots"}
+    assert set(found["optional-dependencies"]) == {"operator", "agent", "model", "plots"}
 
 
 def test_the_build_backend_is_named() -> None:
