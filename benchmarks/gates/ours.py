@@ -78,7 +78,10 @@ def methods(conditions: Conditions, history: History) -> Mapping[str, Method]:
 
 def can_randomise(conditions: Conditions) -> bool:
     """Whether there are enough ways to choose the canaries."""
-    return possible_choices(conditions.nodes, conditions.canaries) >= LEAST_CHOICES
+    return (
+        possible_choices(np.arange(conditions.canaries), np.zeros(conditions.nodes, np.int64))
+        >= LEAST_CHOICES
+    )
 
 
 def judges(method: str, conditions: Conditions, regression: Regression) -> bool:
@@ -157,7 +160,9 @@ class Randomization:
     def __init__(self, conditions: Conditions, baseline: Baseline) -> None:
         self._canaries = conditions.canaries
         self._baseline = baseline
-        self._choices = draw_choices(np.arange(conditions.canaries), conditions.nodes, seed=0)
+        self._choices = draw_choices(
+            np.arange(conditions.canaries), np.zeros(conditions.nodes, np.int64), seed=0
+        )
         self._looks = [int(edge) for edge in look_edges(conditions.ticks)][1:]
 
     def judge(self, feed: Feed, trials: Sequence[Trial]) -> list[Outcome]:

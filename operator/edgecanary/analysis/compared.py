@@ -85,20 +85,21 @@ def _compare_nodes(comparison: Comparison, counts: ComparisonCounts, baseline: B
 def _compare_choices(
     comparison: Comparison, query: CountsQuery, counts: ComparisonCounts, baseline: Baseline
 ) -> Compared:
-    """Evidence is the share of choices rejected so far; exposure is that of the nodes' comparison."""
+    """Evidence is the share of choices that look at least as bad; exposure is that of the nodes' comparison."""
     found = negative_binomial.weigh(baseline, counts.since)
     alpha = rejected_share(comparison)
     real = randomization.switch_order(counts.since)
-    possible = randomization.possible_choices(len(counts.nodes), len(real))
+    strata = randomization.strata_of(counts.nodes, query.strata)
+    possible = randomization.possible_choices(real, strata)
     if possible < randomization.LEAST_CHOICES:
         text = (
             f"Randomization needs {randomization.LEAST_CHOICES} ways to choose the canary nodes, and {len(real)} of "
-            f"{len(counts.nodes)} nodes give {possible}; use NegativeBinomial, or a step with more nodes"
+            f"{len(counts.nodes)} nodes{_in_strata(query)} give {possible}; use NegativeBinomial, or a step with more nodes"
         )
         return _weighed(
             comparison, counts, baseline, found, regression=False, shown=(1.0, alpha), obstacle=text
         )
-    choices = randomization.draw_choices(real, len(counts.nodes), _seed(query))
+    choices = randomization.draw_choices(real, strata, _seed(query))
     family = randomization.replay(baseline, counts.since, choices, alpha)
     rejected = bool(family.found)
     return _weighed(
@@ -107,8 +108,12 @@ def _compare_choices(
         baseline,
         found,
         regression=rejected,
-        shown=(float(family.rejected.mean()), alpha),
+        shown=(float(family.place), float(family.spent)),
     )
+
+
+def _in_strata(query: CountsQuery) -> str:
+    return f" in {len(query.strata)} strata" if len(query.strata) > 1 else ""
 
 
 def _weighed(

@@ -58,9 +58,15 @@ def build_counts(preset: Preset, comparison: Comparison, scope: Scope, attempt: 
         tick_seconds=tick_seconds(attempt),
         warmup_seconds=comparison.warmup_seconds,
         interval_seconds=attempt.interval_seconds,
-        fixed_looks=comparison.method is ComparisonMethod.RANDOMIZATION,
+        fixed_looks=chooses(comparison),
+        strata=scope.strata if chooses(comparison) else (),
         bound=bound,
     )
+
+
+def chooses(comparison: Comparison) -> bool:
+    """Whether the method compares choices of canaries: its looks are fixed, and it must know the strata."""
+    return comparison.method is ComparisonMethod.RANDOMIZATION
 
 
 def shown_query(query: CountsQuery, now: datetime) -> str:

@@ -53,7 +53,9 @@ class Evidence:
     """What the counts say. Leading axes are independent fleets; the arrays per node are 0 for stable nodes.
 
     `value` is to be compared with 1 / (1 - confidence). `exposure` says how much the comparison can know so
-    far, `detectable_ratio` which increase it would find by now (infinite without exposure). `ratio` is the
+    far by counts that are not doubted, `detectable_ratio` which increase it would find by now (infinite without
+    exposure). `doubted` is how many of a node's expected events are in its doubted beginning, once that is over:
+    they add nothing to the exposure. `ratio` is the
     canary's bad events over the expected ones. `bad`, `expected`, `total` and `contribution` (the node's part
     of the log-likelihood ratio at `ratio`) are per node, of the blocks that are compared; `dispersion` is the
     variance of a node's count relative to the square of its expectation, beyond chance, and `uncertainty` that
@@ -68,6 +70,7 @@ class Evidence:
     control_nodes: Floats
     bad: Floats
     expected: Floats
+    doubted: Floats
     total: Floats
     contribution: Floats
     dispersion: Floats
@@ -110,11 +113,14 @@ class Expectation:
 
     @property
     def exposure(self) -> Floats:
-        """The information about the logarithm of the canary's ratio, since the rollout began."""
-        exposure = exposure_of(self.compared.whole)
+        """The information about the logarithm of the canary's ratio, since the rollout began.
+
+        Without the doubted blocks: nothing but a disaster is found by them, so nothing is cleared by them.
+        """
+        exposure = exposure_of(self.compared.sure)
         if self.past is None:
             return exposure
-        return np.where(self.only_past, exposure_of(self.past.whole), exposure)
+        return np.where(self.only_past, exposure_of(self.past.sure), exposure)
 
     def of(self, fleets: Indices) -> "Expectation":
         """The same of some fleets; there must be one leading axis."""
@@ -129,7 +135,7 @@ def weigh(baseline: Baseline, blocks: Blocks, settings: Settings = PRODUCT) -> E
     """
     expectation = expect(baseline, blocks, settings)
     bad = np.take_along_axis(blocks.bad, expectation.canaries.nodes[..., None], axis=-2)
-    return _evidence(expectation, blocks, bad, judge(expectation, bad, settings))
+    return _evidence(expectation, blocks, bad, judge(expectation, bad, settings), settings)
 
 
 def expect(baseline: Baseline, blocks: Blocks, settings: Settings = PRODUCT) -> Expectation:
@@ -280,14 +286,16 @@ def _log_integrated(
     return value
 
 
-def _evidence(expectation: Expectation, blocks: Blocks, bad: Floats, value: Floats) -> Evidence:
+def _evidence(
+    expectation: Expectation, blocks: Blocks, bad: Floats, value: Floats, settings: Settings
+) -> Evidence:
     """The value with the figures of the main stretch: of blocks with stable nodes where there are any."""
-    figures = _figures(expectation.compared, bad)
+    figures = _figures(expectation.compared, bad, settings.early_ticks)
     if expectation.past is not None:
         only = expectation.only_past[..., None]
-        past = _figures(expectation.past, bad)
+        past = _figures(expectation.past, bad, settings.early_ticks)
         figures = tuple(np.where(only, one, other) for one, other in zip(past, figures, strict=True))
-    counted, expected, total, dispersion, contribution, uncertainty = figures
+    counted, expected, doubted, total, dispersion, contribution, uncertainty = figures
     exposure = expectation.exposure
 
     def per_node(values: Floats) -> Floats:
@@ -302,6 +310,7 @@ def _evidence(expectation: Expectation, blocks: Blocks, bad: Floats, value: Floa
         control_nodes=(~blocks.canary & (blocks.total > 0)).any(-1).sum(-1).astype(np.float64),
         bad=per_node(counted),
         expected=per_node(expected),
+        doubted=per_node(doubted),
         total=per_node(total),
         contribution=per_node(contribution),
         dispersion=per_node(dispersion),
@@ -309,10 +318,11 @@ def _evidence(expectation: Expectation, blocks: Blocks, bad: Floats, value: Floa
     )
 
 
-def _figures(parts: Parts, bad: Floats) -> tuple[Floats, ...]:
+def _figures(parts: Parts, bad: Floats, early_ticks: float) -> tuple[Floats, ...]:
     """Of each canary node, (..., K), and last the uncertainty that they share, (..., 1).
 
-    Bad, expected and all events, dispersion, and its part of the log-likelihood ratio at the estimated ratio.
+    Bad, expected, doubted and all events, dispersion, and its part of the log-likelihood ratio at the estimated
+    ratio.
     """
     stretch = parts.whole
     counted = np.where(parts.own.counted, bad, 0.0).sum(-1)
@@ -321,7 +331,18 @@ def _figures(parts: Parts, bad: Floats) -> tuple[Floats, ...]:
     grown = np.log((1.0 + slope * estimate) / (1.0 + slope))
     contribution = counted * np.log(estimate) - (counted + 1.0 / stretch.dispersion) * grown
     total = parts.own.total.sum(-1)
-    return counted, stretch.mean, total, stretch.dispersion, contribution, stretch.uncertainty[..., None]
+    doubted = _doubted(parts, early_ticks)
+    shared = stretch.uncertainty[..., None]
+    return counted, stretch.mean, doubted, total, stretch.dispersion, contribution, shared
+
+
+def _doubted(parts: Parts, early_ticks: float) -> Floats:
+    """The expected events of each canary node's doubted beginning, as many as it will have when it is over."""
+    so_far = parts.whole.mean - parts.sure.mean
+    active = parts.own.active_from[..., 0]
+    whole = parts.whole.mean * ratio(np.full(active.shape, early_ticks), active, 0.0)
+    found: Floats = np.where(active < early_ticks, whole, np.maximum(so_far, 0.0))
+    return found
 
 
 def _spread(shape: tuple[int, ...], nodes: Indices, values: Floats) -> Floats:

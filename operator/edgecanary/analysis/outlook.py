@@ -49,7 +49,7 @@ def remaining(
     fixed = 1.0 / baseline.node_shape[seen] if bool(baseline.learned) else np.zeros(int(seen.sum()))
     moving = np.maximum(evidence.dispersion[seen] - fixed, LEAST_VARIANCE)
     shrink = _shrink(baseline, ticks, growth)
-    mean = evidence.expected[seen] * growth[:, None]
+    mean = np.maximum(evidence.expected[seen] * growth[:, None] - evidence.doubted[seen], 0.0)
     dispersion = fixed + moving * shrink[:, None]
     own = (mean / (1.0 + dispersion * mean)).sum(-1)
     chance = min(1.0 / (control_bad + 2.0), float(evidence.uncertainty))

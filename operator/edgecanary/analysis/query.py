@@ -28,7 +28,8 @@ class CountsQuery:
     further label matchers (nothing, or `,node=~"…"`); in `began` also `$start` for a Unix time and `$step` for
     a duration. `step_times` are when the steps of the attempt began: evidence counts from the first. Ticks are
     the time grid that the history is learned on; without `history_seconds` none is needed. With `fixed_looks`
-    the blocks are `grid.look_edges`, for methods that keep what earlier looks found.
+    the blocks are `grid.look_edges`, for methods that keep what earlier looks found. `strata` has the names of the
+    nodes by stratum, for methods that compare choices of canaries; empty is one stratum.
 
     With `bound`, total and bad have the place `$bound` for a bucket bound that must be found first; where it
     is known already, it is filled in and `bound` is None.
@@ -46,6 +47,7 @@ class CountsQuery:
     began: str = ""
     interval_seconds: int = 60
     fixed_looks: bool = False
+    strata: tuple[tuple[str, ...], ...] = ()
     bound: BoundQuery | None = None
 
 

@@ -11,6 +11,7 @@ them from blocks whose edges are looks (`grid.look_edges`: never dropped), so no
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,10 +47,16 @@ class Choices:
 
 @dataclass(frozen=True)
 class Family:
-    """What the looks so far leave behind: which choices were rejected, (..., choices), and the exposure, (...)."""
+    """What the looks so far leave behind: which choices were rejected, (..., choices), and the exposure, (...).
+
+    Of the last look, shape (...): `place` is the share of choices that look at least as bad as the real one, and
+    `spent` the share that may be rejected by now.
+    """
 
     rejected: Flags
     exposure: Floats
+    place: Floats
+    spent: Floats
 
     @property
     def found(self) -> Flags:
@@ -57,19 +64,28 @@ class Family:
         return self.rejected[..., -1]
 
 
-def possible_choices(nodes: int, canaries: int) -> int:
-    """In how many ways the canaries could have been chosen."""
-    return math.comb(nodes, canaries)
+def possible_choices(real: Indices, strata: Indices) -> int:
+    """In how many ways the canaries could have been chosen, as many of each stratum as they are."""
+    return math.prod(
+        math.comb(int((strata == group).sum()), int((strata[real] == group).sum()))
+        for group in np.unique(strata[real])
+    )
 
 
-def draw_choices(real: Indices, nodes: int, seed: int, strata: Indices | None = None) -> Choices:
-    """Other choices that were as likely as the real one: within its strata, or all if there are few.
+def strata_of(nodes: Sequence[str], strata: Sequence[Sequence[str]]) -> Indices:
+    """The number of each node's stratum; nodes of none of them, such as those that left, are one more."""
+    numbers = {name: number for number, names in enumerate(strata) for name in names}
+    return np.array([numbers.get(name, len(strata)) for name in nodes], np.int64)
+
+
+def draw_choices(real: Indices, strata: Indices, seed: int) -> Choices:
+    """Other choices that were as likely as the real one: as many of each stratum, or all if there are few.
 
     `real` are the positions of the canaries in the order of their switch, `strata` numbers each node's
     stratum. The same arguments give the same choices, and longer `real` only adds columns.
     """
-    groups = np.zeros(nodes, np.int64) if strata is None else strata
-    if strata is None and possible_choices(nodes, real.size) < MOST_ENUMERATED:
+    nodes, groups = strata.size, strata
+    if np.unique(strata).size == 1 and possible_choices(real, strata) < MOST_ENUMERATED:
         every = np.array(list(itertools.combinations(range(nodes), real.size)), np.int64).reshape(
             -1, real.size
         )
@@ -88,7 +104,8 @@ def draw_choices(real: Indices, nodes: int, seed: int, strata: Indices | None = 
 
 def no_looks(choices: Choices, fleets: tuple[int, ...] = ()) -> Family:
     """The family before the first look."""
-    return Family(np.zeros((*fleets, len(choices.nodes)), np.bool_), np.zeros(fleets))
+    nothing = np.zeros(fleets)
+    return Family(np.zeros((*fleets, len(choices.nodes)), np.bool_), nothing, nothing + 1.0, nothing)
 
 
 def look(baseline: Baseline, blocks: Blocks, choices: Choices, family: Family, alpha: float = 0.05) -> Family:
@@ -176,8 +193,10 @@ def _mean_exposure(begin: Indices, weighted: Floats) -> Floats:
 def _grow(family: Family, score: Floats, exposure: Floats, alpha: float) -> Family:
     """Add the worst choices until the share of alpha that this exposure allows is spent."""
     choices = score.shape[-1]
-    allowed = np.floor(alpha * choices * exposure / (exposure + _HALF_SPENT) + 1e-9)
+    spent = alpha * exposure / (exposure + _HALF_SPENT)
+    allowed = np.floor(choices * spent + 1e-9)
     order = np.argsort(-np.where(family.rejected, np.inf, score), axis=-1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(choices), order.shape), axis=-1)
-    return Family(family.rejected | (place < allowed[..., None]), exposure)
+    rejected = family.rejected | (place < allowed[..., None])
+    return Family(rejected, exposure, (score >= score[..., -1:]).mean(-1), spent)

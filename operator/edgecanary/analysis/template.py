@@ -13,7 +13,10 @@ NOBODY = "none-in-step^"
 
 @dataclass(frozen=True)
 class Scope:
-    """What a query is about: the model, its two revisions and the nodes that run the canary."""
+    """What a query is about: the model, its two revisions and the nodes that run the canary.
+
+    `strata` has the names of all nodes by stratum, for methods that need to know how canaries were chosen.
+    """
 
     namespace: str
     model: str
@@ -21,6 +24,7 @@ class Scope:
     stable: str
     nodes: tuple[str, ...]
     window_seconds: int
+    strata: tuple[tuple[str, ...], ...] = ()
 
 
 def fill(query: str, scope: Scope, *, field: str) -> str:

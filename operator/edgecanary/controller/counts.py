@@ -56,7 +56,7 @@ class RolloutCounts:
 
     def _reader(self, metric: str, query: CountsQuery) -> CountsReader:
         """The metric's reader; a new one when what is asked is not the same any more."""
-        same = replace(query, step_times=query.step_times[:1])
+        same = replace(query, step_times=query.step_times[:1], strata=())
         kept = self._kept.get(metric)
         if kept is None or kept.query != same:
             kept = self._kept[metric] = _Kept(same, CountsReader(query))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from edgecanary.analysis.counting import chooses
 from edgecanary.analysis.template import Scope
 from edgecanary.api.analysis import OnMissing
 from edgecanary.api.meta import ConditionType
@@ -136,7 +137,18 @@ def scope(run: Run) -> Scope:
         stable=stable.revision if stable else "",
         nodes=run.view.updated_names,
         window_seconds=window_seconds(run.status, run.context.now),
+        strata=_strata(run),
     )
+
+
+def _strata(run: Run) -> tuple[tuple[str, ...], ...]:
+    """The nodes by stratum where a gate must know them."""
+    analysis, keys = run.context.spec.analysis, run.context.spec.strategy.stratify_by
+    if analysis is None or not keys:
+        return ()
+    if not any(metric.comparison and chooses(metric.comparison) for metric in analysis.metrics):
+        return ()
+    return tuple(tuple(names) for _, names in sorted(run.found.by_stratum(keys).items()))
 
 
 def _enter(

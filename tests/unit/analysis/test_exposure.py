@@ -57,6 +57,34 @@ def test_more_exposure_takes_longer_and_too_much_is_never_reached() -> None:
     assert math.isinf(remaining(baseline, found, 1e9, 16).ticks)
 
 
+def test_what_the_evidence_doubts_adds_nothing_to_the_exposure() -> None:
+    """However much is asked: the first ticks of a node may be its warm-up, so no regression is found by them."""
+    busy = trace(Traffic(nodes=30, canaries=6, requests=2000, rate=0.05, history_ticks=192, ticks=24))
+    baseline = learn(one(busy.history, 0))
+
+    def after(ticks: int) -> Evidence:
+        return weigh(baseline, one_run(busy.blocks(block_edges(ticks)), 0))
+
+    for ticks in (1, 2, 3, 4):
+        early = after(ticks)
+        assert float(early.exposure) == 0.0
+        left = remaining(baseline, early, needed_exposure(3.0), ticks)
+        assert 4.0 - ticks < left.ticks < 24
+    assert float(after(8).exposure) >= needed_exposure(3.0)
+
+
+def test_nothing_is_cleared_before_it_could_be_found() -> None:
+    """A revision three times worse is never cleared in a look before the one that finds it."""
+    busy = trace(Traffic(nodes=30, canaries=6, requests=500, rate=0.05, history_ticks=192, ticks=24))
+    baseline, needed = learn(one(busy.history, 0)), needed_exposure(3.0)
+    for ticks in range(1, 25):
+        found = weigh(baseline, one_run(busy.blocks(block_edges(ticks), 3.0), 0))
+        if float(found.value) >= 20:
+            return
+        assert float(found.exposure) < needed
+    raise AssertionError("the regression was never found")
+
+
 def test_without_requests_the_rest_takes_for_ever() -> None:
     made = trace(Traffic(canaries=0))
     baseline = learn(one(made.history, 0))

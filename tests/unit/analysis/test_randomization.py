@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgecanary.analysis.baseline import learn
-from edgecanary.analysis.counts import Blocks
+from edgecanary.analysis.counts import Blocks, Indices
 from edgecanary.analysis.grid import look_edges
 from edgecanary.analysis.randomization import (
     CHOICES,
@@ -19,6 +19,7 @@ from edgecanary.analysis.randomization import (
     no_looks,
     possible_choices,
     replay,
+    strata_of,
     switch_order,
 )
 from tests.unit.analysis.fleets import Trace, Traffic, one, one_run, trace
@@ -27,9 +28,14 @@ REAL = np.arange(3)
 TRAFFIC = Traffic(runs=150, ticks=48)
 
 
+def alike(nodes: int) -> Indices:
+    """All nodes in one stratum."""
+    return np.zeros(nodes, np.int64)
+
+
 def judge(made: Trace, ratio: float = 1.0, seed: int = 1) -> Family:
     blocks = made.blocks(look_edges(made.traffic.ticks), ratio)
-    return replay(learn(made.history), blocks, draw_choices(REAL, made.traffic.nodes, seed))
+    return replay(learn(made.history), blocks, draw_choices(REAL, alike(made.traffic.nodes), seed))
 
 
 def plain_score(made: Trace, blocks: Blocks, nodes: list[int]) -> float:
@@ -53,7 +59,7 @@ def plain_score(made: Trace, blocks: Blocks, nodes: list[int]) -> float:
 def test_the_family_takes_the_choices_that_look_worst_by_the_formula() -> None:
     made = trace(Traffic(ticks=40))
     blocks = made.blocks((0.0, 40.0), ratio=1.5)
-    choices = draw_choices(REAL, 12, 1)
+    choices = draw_choices(REAL, alike(12), 1)
     family = look(learn(made.history), blocks, choices, no_looks(choices, (1,)))
     scores = np.array([plain_score(made, blocks, nodes.tolist()) for nodes in choices.nodes])
     worst = np.argsort(-scores)[: int(family.rejected.sum())]
@@ -72,7 +78,7 @@ def test_a_canary_three_times_worse_is_rejected() -> None:
 
 def test_the_family_never_exceeds_its_share_and_never_shrinks() -> None:
     made = trace(replace(TRAFFIC, runs=5))
-    baseline, choices = learn(made.history), draw_choices(REAL, 12, 1)
+    baseline, choices = learn(made.history), draw_choices(REAL, alike(12), 1)
     blocks = made.blocks(look_edges(48))
     family = no_looks(choices, (5,))
     for count in range(1, blocks.ticks.size + 1):
@@ -85,7 +91,7 @@ def test_the_family_never_exceeds_its_share_and_never_shrinks() -> None:
 
 def test_a_replay_finds_what_the_looks_found_one_after_the_other() -> None:
     made = trace(replace(TRAFFIC, runs=3))
-    baseline, choices = learn(made.history), draw_choices(REAL, 12, 1)
+    baseline, choices = learn(made.history), draw_choices(REAL, alike(12), 1)
     blocks = made.blocks(look_edges(48), ratio=2.0)
     family = no_looks(choices, (3,))
     for count in range(1, blocks.ticks.size + 1):
@@ -95,40 +101,74 @@ def test_a_replay_finds_what_the_looks_found_one_after_the_other() -> None:
 
 def test_many_fleets_at_once_are_judged_as_each_alone() -> None:
     made = trace(replace(TRAFFIC, runs=3))
-    blocks, choices = made.blocks(look_edges(48), ratio=2.0), draw_choices(REAL, 12, 1)
+    blocks, choices = made.blocks(look_edges(48), ratio=2.0), draw_choices(REAL, alike(12), 1)
     together = replay(learn(made.history), blocks, choices)
     alone = replay(learn(one(made.history, 1)), one_run(blocks, 1), choices)
     np.testing.assert_array_equal(alone.rejected, together.rejected[1])
 
 
 def test_few_choices_are_all_compared_and_many_are_drawn() -> None:
-    few = draw_choices(REAL, 12, 1)
-    assert len(few.nodes) == possible_choices(12, 3) == 220
+    few = draw_choices(REAL, alike(12), 1)
+    assert len(few.nodes) == possible_choices(REAL, alike(12)) == 220
     assert len({tuple(sorted(nodes)) for nodes in few.nodes.tolist()}) == 220
-    assert draw_choices(REAL, 60, 1).nodes.shape == (CHOICES, 3)
+    assert draw_choices(REAL, alike(60), 1).nodes.shape == (CHOICES, 3)
 
 
 def test_the_real_choice_is_the_last_one() -> None:
     for nodes in (12, 60):
-        assert draw_choices(np.array([7, 2, 5]), nodes, 1).nodes[-1].tolist() == [7, 2, 5]
+        assert draw_choices(np.array([7, 2, 5]), alike(nodes), 1).nodes[-1].tolist() == [7, 2, 5]
 
 
 def test_the_same_seed_draws_the_same_choices_and_another_seed_others() -> None:
-    first, again, other = (draw_choices(REAL, 60, seed).nodes for seed in (4, 4, 5))
+    first, again, other = (draw_choices(REAL, alike(60), seed).nodes for seed in (4, 4, 5))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_more_canaries_only_add_to_the_choices() -> None:
-    few, more = draw_choices(np.arange(4), 60, 1), draw_choices(np.arange(9), 60, 1)
+    few, more = draw_choices(np.arange(4), alike(60), 1), draw_choices(np.arange(9), alike(60), 1)
     np.testing.assert_array_equal(more.nodes[:, :4], few.nodes)
 
 
 def test_each_choice_has_the_real_ones_nodes_in_every_stratum() -> None:
     strata = np.arange(60) % 3
-    drawn = draw_choices(np.array([0, 1, 3, 4]), 60, 1, strata).nodes
+    drawn = draw_choices(np.array([0, 1, 3, 4]), strata, 1).nodes
     np.testing.assert_array_equal(strata[drawn], np.broadcast_to([0, 1, 0, 1], drawn.shape))
     assert all(len(set(nodes)) == 4 for nodes in drawn.tolist())
+
+
+def test_only_choices_with_as_many_nodes_of_each_stratum_are_possible() -> None:
+    strata = np.array([0] * 6 + [1] * 4 + [2] * 5)
+    assert possible_choices(np.array([0, 6, 7]), strata) == 6 * 6
+    assert possible_choices(np.array([], np.int64), strata) == 1
+
+
+def test_nodes_that_are_in_no_stratum_any_more_are_one_of_their_own() -> None:
+    assert strata_of(("a", "gone", "c", "b"), (("a", "b"), ("c",))).tolist() == [0, 2, 1, 0]
+    assert strata_of(("a", "b"), ()).tolist() == [0, 0]
+
+
+def test_a_bad_stratum_is_not_held_against_canaries_that_are_all_of_it() -> None:
+    """Its nodes turn worse whichever revision they run: only among themselves can they be compared."""
+    made = trace(Traffic(runs=60, nodes=24, ticks=48), seed=23)
+    blocks = made.blocks(look_edges(48))
+    strata = (np.arange(24) >= 12).astype(np.int64)
+    worse = replace(
+        blocks, bad=np.where((strata == 0)[:, None], np.minimum(2 * blocks.bad, blocks.total), blocks.bad)
+    )
+    baseline = learn(made.history)
+    within = replay(baseline, worse, draw_choices(REAL, strata, 1)).found.mean()
+    across = replay(baseline, worse, draw_choices(REAL, alike(24), 1)).found.mean()
+    assert within <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+    assert across > 0.2
+
+
+def test_a_look_tells_the_real_choices_place_and_what_may_be_rejected() -> None:
+    made = trace(replace(TRAFFIC, runs=4), seed=24)
+    blocks, choices = made.blocks(look_edges(48), ratio=6.0), draw_choices(REAL, alike(12), 1)
+    family = replay(learn(made.history), blocks, choices)
+    assert (family.place <= 0.02).all()
+    np.testing.assert_allclose(family.spent, 0.05 * family.exposure / (family.exposure + 10))
 
 
 def test_canaries_of_later_steps_count_from_their_switch_in_every_choice() -> None:
@@ -159,4 +199,4 @@ def test_without_events_nothing_is_rejected() -> None:
 
 @pytest.mark.parametrize(("nodes", "canaries", "enough"), [(12, 1, False), (12, 3, True), (8, 4, False)])
 def test_the_test_needs_some_hundred_ways_to_choose(nodes: int, canaries: int, enough: bool) -> None:
-    assert (possible_choices(nodes, canaries) >= LEAST_CHOICES) is enough
+    assert (possible_choices(np.arange(canaries), alike(nodes)) >= LEAST_CHOICES) is enough

@@ -39,7 +39,9 @@ def declared() -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.parametrize("heading", ["Both programs", "Operator", "Agent", "Model preparation", "Plots", "Development"])
+@pytest.mark.parametrize(
+    "heading", ["Both programs", "Operator", "Agent", "Model preparation", "Plots", "Development"]
+)
 def test_each_section_names_just_the_direct_dependencies(heading: str) -> None:
     listed = column(section(page("docs/dependencies.md"), heading), 0)
     assert len(listed) == len(set(listed))
