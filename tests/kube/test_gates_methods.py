@@ -69,6 +69,15 @@ class TestNegativeBinomial:
         status = judged(prometheus, errors(0.02, hours=0.2), self.METRIC)
         assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "ExposureTooLow"), status.message
         assert "more requests, about" in status.message
+        assert "only a disaster would be found so soon after the switch" in status.message
+        assert status.evidence is not None
+        assert (status.evidence.exposure, status.evidence.detectable_ratio) == ("0", "")
+
+    def test_a_smaller_increase_than_the_declared_one_takes_longer(self, prometheus: Prometheus) -> None:
+        status = judged(
+            prometheus, errors(0.02, hours=0.5), {**self.METRIC, "comparison": {"detectRatio": "1.1"}}
+        )
+        assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "ExposureTooLow"), status.message
         assert "x increase would be found now" in status.message
 
     def test_a_fail_stays_whatever_later_looks_say(self, prometheus: Prometheus) -> None:

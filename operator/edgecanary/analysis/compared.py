@@ -94,7 +94,8 @@ def _compare_choices(
     if possible < randomization.LEAST_CHOICES:
         text = (
             f"Randomization needs {randomization.LEAST_CHOICES} ways to choose the canary nodes, and {len(real)} of "
-            f"{len(counts.nodes)} nodes{_in_strata(query)} give {possible}; use NegativeBinomial, or a step with more nodes"
+            f"{len(counts.nodes)} nodes{_in_strata(query)} give {possible}; "
+            "use NegativeBinomial, or a step with more nodes"
         )
         return _weighed(
             comparison, counts, baseline, found, regression=False, shown=(1.0, alpha), obstacle=text

@@ -12,7 +12,7 @@ from edgecanary.api.analysis import Comparison, ComparisonMethod, Preset
 MAX_TICKS = 576
 """Ticks that the history is cut into at most."""
 
-MIN_TICK_SECONDS = 60
+MIN_TICK_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Attempt:
 
 
 def tick_seconds(attempt: Attempt) -> int:
-    """The tick that the history is learned on: not below the interval between looks, nor below a minute."""
+    """The tick that the history is learned on: not below the interval between looks, nor below ten seconds."""
     return max(attempt.interval_seconds, -(-attempt.history_seconds // MAX_TICKS), MIN_TICK_SECONDS)
 
 

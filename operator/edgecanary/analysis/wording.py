@@ -39,9 +39,11 @@ def describe_worst(worst: tuple[NodeEvidence, ...]) -> str:
 def describe_need(preset: Preset, found: Compared) -> str:
     """What is needed before the revision may be promoted, and what would be found by now."""
     events, _ = _EVENTS[preset]
-    if found.total <= 0 or not math.isfinite(found.detectable):
+    if found.total <= 0:
         return f"needs {events} on canary and stable nodes at the same time, and there are none yet"
-    now = f"a {format_ratio(found.detectable)}x increase would be found now"
+    now = "only a disaster would be found so soon after the switch"
+    if math.isfinite(found.detectable):
+        now = f"a {format_ratio(found.detectable)}x increase would be found now"
     if found.more is None:
         most = format_ratio(found.most_detectable)
         count = found.evidence.canary_nodes

@@ -1,5 +1,6 @@
 """The comparison of a gate: what it says of counts, and what it says when there is nothing to say."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -91,6 +92,13 @@ class TestVerdict:
         assert status.evidence is not None
         assert float(status.evidence.exposure) < float(status.evidence.exposure_needed)
 
+    def test_so_soon_after_the_switch_only_a_disaster_is_found(self) -> None:
+        status = judged(metric(), fleet(requests=4000, ticks=4))
+        assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "ExposureTooLow")
+        assert " more requests, about " in status.message
+        assert status.message.endswith("only a disaster would be found so soon after the switch")
+        assert judged(metric(), fleet(requests=4000, ticks=4, canary_rate=0.9)).verdict is Verdict.FAIL
+
     def test_more_requests_are_not_promised_where_they_do_not_help(self) -> None:
         status = judged(metric(comparison={"detectRatio": "1.01"}), fleet(canaries=1))
         assert "will not do, since nodes vary" in status.message
@@ -129,6 +137,32 @@ class TestVerdict:
             assert len(status.model_dump_json()) < 40_000
             assert "nan" not in status.message
             assert MetricStatus.model_validate(status.to_json()) == status
+
+
+class TestStrata:
+    """Randomization compares only choices with as many canaries of each stratum."""
+
+    def judged_in(self, *strata: tuple[str, ...], canary_rate: float) -> MetricStatus:
+        gate = metric(comparison={"method": "Randomization"})
+        query = build_query(gate, replace(SCOPE, strata=strata), field="f", attempt=ATTEMPT, now=NOW)
+        counts = fleet(canary_rate=canary_rate)
+        return evaluate(gate, START, Answer(query, None, counts=counts), NOW)
+
+    def test_a_stratum_that_is_all_canary_leaves_no_choice(self) -> None:
+        names = fleet().nodes
+        status = self.judged_in(names[:3], names[3:], canary_rate=0.1)
+        assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "TooFewChoices")
+        assert f"3 of {len(names)} nodes in 2 strata give 1; use" in status.message
+
+    def test_the_evidence_is_the_real_choices_place_against_what_may_be_rejected(self) -> None:
+        names = fleet().nodes
+        bad = self.judged_in(names, canary_rate=0.1)
+        good = self.judged_in(names, canary_rate=0.02)
+        assert bad.evidence is not None
+        assert good.evidence is not None
+        assert (bad.verdict, good.verdict) == (Verdict.FAIL, Verdict.PASS)
+        assert 0 < float(bad.evidence.value) <= float(bad.evidence.limit) < 0.05
+        assert float(good.evidence.value) > float(good.evidence.limit)
 
 
 class TestMissing:
