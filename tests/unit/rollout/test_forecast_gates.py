@@ -1,20 +1,13 @@
 """What gates will need, step by step, before a rollout begins."""
 
-from dataclasses import replace
 from datetime import timedelta
 
-import numpy as np
 import pytest
 
-from edgecanary.analysis.outlook import assumed_baseline, planned_exposure
 from edgecanary.api.fields import JsonObject
 from edgecanary.rollout.forecast_gates import (
     GateOutlook,
-    GateScene,
-    Group,
     Rates,
-    StepTimes,
-    expected_exposure,
 )
 from tests.unit.rollout.forecasting import (
     COMPARED,
@@ -159,15 +152,3 @@ def test_randomization_with_too_few_choices_is_told() -> None:
         analysis=gates(metric),
     )
     assert "TooFewArrangements" not in warned(look(wider, nodes(12), rates={"errors": Rates(2000, 0.01)}))
-
-
-def test_without_later_steps_the_exposure_is_that_of_the_statistics() -> None:
-    scene = GateScene((Group(5, 0.0),), 95, StepTimes(0.0, 3600.0, 86_400.0), 259_200, first=False)
-    bad_per_request, requests_per_second = 0.01, 0.2
-    ours = expected_exposure(scene, bad_per_request * requests_per_second, 7200, warmup=0, variation=0.02)
-    baseline = assumed_baseline(100, bad_per_request, variance=0.02)
-    known = np.full(100, 4 + bad_per_request * requests_per_second * 259_200)
-    theirs = planned_exposure(
-        replace(baseline, node_shape=known), np.full(100, requests_per_second), np.arange(100) < 5, 7200.0
-    )
-    assert ours == pytest.approx(float(theirs), rel=1e-6)
