@@ -12,6 +12,7 @@ import numpy as np
 
 from edgecanary.analysis.baseline import Baseline, Variation, learn, ratio
 from edgecanary.analysis.counts import MAX_HISTORY_NODES, Floats, History
+from edgecanary.analysis.settings import PRODUCT
 from edgecanary.analysis.stretches import LEAST_VARIANCE, MOST_VARIANCE, margin
 
 ASSUMED_VARIANCE = 0.02
@@ -63,23 +64,33 @@ class Prospect:
     ) -> Callable[[float], float]:
         """The exposure at a time, when groups of nodes take the canary at theirs; all in seconds.
 
-        Zero is when the first of them does.
+        Zero is when the first of them does. The first ticks of each node after its warm-up are doubted by the
+        verdict and add nothing.
         """
         switch = np.full(len(self.nodes), np.inf)
         for names, seconds in groups:
             switch[[self.nodes[name] for name in names]] = seconds / self.tick_seconds
-        warmup = warmup_seconds / self.tick_seconds
+        warmup = warmup_seconds / self.tick_seconds + PRODUCT.early_ticks
         return lambda at: float(
             planned_exposure(self.baseline, self.requests, switch, at / self.tick_seconds, warmup)
         )
 
 
-def assume(nodes: Sequence[str], rate: float, requests_per_second: float, history_seconds: float) -> Prospect:
+@dataclass(frozen=True)
+class Grid:
+    """How a gate will cut time: the length of its history and of a tick, in seconds."""
+
+    history_seconds: float
+    tick_seconds: float
+
+
+def assume(nodes: Sequence[str], rate: float, requests_per_second: float, grid: Grid) -> Prospect:
     """What a plan expects where nothing was learned: all nodes alike, `rate` is bad events per request."""
-    bad = rate * requests_per_second * history_seconds
+    bad = rate * requests_per_second * grid.history_seconds
     baseline = assumed_baseline(len(nodes), rate, history_bad=bad)
     places = {name: place for place, name in enumerate(nodes)}
-    return Prospect(places, baseline, np.full(len(nodes), requests_per_second), 1.0)
+    requests = np.full(len(nodes), requests_per_second * grid.tick_seconds)
+    return Prospect(places, baseline, requests, grid.tick_seconds)
 
 
 def foresee(nodes: Sequence[str], learned: Learned, requests_per_second: float) -> Prospect:

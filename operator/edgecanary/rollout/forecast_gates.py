@@ -1,13 +1,13 @@
 """What a gate will need in a step that has not begun: events, exposure, time, and what it will find."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edgecanary.analysis.exposure import needed_exposure
 from edgecanary.analysis.paired import needed_pairs
-from edgecanary.analysis.prospect import Learned, assume, foresee
+from edgecanary.analysis.prospect import Grid, Learned, assume, foresee
 from edgecanary.api.analysis import ComparisonMethod, Metric, MetricMode, Preset
 from edgecanary.api.fields import ApiModel
 from edgecanary.rollout.gates import MAX_WINDOW_SECONDS
@@ -94,7 +94,7 @@ class GateScene:
     fleet: tuple[str, ...]
     groups: tuple[Group, ...]
     times: StepTimes
-    history_seconds: int
+    grid: Grid
     first: bool
     """Whether no revision is stable yet."""
 
@@ -205,7 +205,7 @@ def _expected_exposure(
     if rates.learned is not None:
         prospect = foresee(scene.fleet, rates.learned, per_second)
     else:
-        prospect = assume(scene.fleet, bad_share, per_second, scene.history_seconds)
+        prospect = assume(scene.fleet, bad_share, per_second, scene.grid)
     return prospect.exposure([(group.nodes, group.switch) for group in scene.groups], warmup_seconds)
 
 
@@ -237,9 +237,9 @@ def _ratio_at(exposure: float) -> float | None:
     return ratio if ratio < MOST_RATIO else None
 
 
-def arrangements(eligible: int, canaries: int) -> int:
-    """In how many ways the canary nodes could have been chosen."""
-    return math.comb(eligible, canaries)
+def arrangements(strata: Iterable[tuple[int, int]]) -> int:
+    """In how many ways the canary nodes could have been chosen; members and canaries of each stratum."""
+    return math.prod(math.comb(members, canaries) for members, canaries in strata)
 
 
 def _ratio_found(metric: Metric, rates: Rates) -> float | None:

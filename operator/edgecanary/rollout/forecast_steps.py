@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from edgecanary.analysis.counting import tick_seconds
+from edgecanary.analysis.prospect import Grid
 from edgecanary.api.fields import ApiModel
 from edgecanary.api.rollout import Approval, RolloutSpec, Step
 from edgecanary.rollout.forecast_cohorts import Cohort, Fleet, Occasion
@@ -160,7 +162,9 @@ class _Clock:
             times=StepTimes(
                 self._seconds(times.bake_start), self._seconds(times.bake_end), self._seconds(times.deadline)
             ),
-            history_seconds=analysis.history_seconds,
+            grid=Grid(
+                analysis.history_seconds, tick_seconds(analysis.history_seconds, analysis.interval_seconds)
+            ),
             first=self._occasion.first,
         )
         return tuple(

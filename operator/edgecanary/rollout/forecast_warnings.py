@@ -271,12 +271,14 @@ def _nobody_to_compare(
 def _too_few_arrangements(fleet: Fleet, steps: Sequence[StepForecast], field: str) -> Iterator[Caution]:
     eligible = len(fleet.nodes)
     compared = [step for step in steps if 0 < step.nodes < eligible]
-    few = [step for step in compared if arrangements(eligible, step.nodes) < LEAST_ARRANGEMENTS]
+    ways_of = {step.name: arrangements((s.members, s.nodes) for s in step.strata) for step in compared}
+    few = [step for step in compared if ways_of[step.name] < LEAST_ARRANGEMENTS]
     if few:
-        ways = arrangements(eligible, few[0].nodes)
+        ways = ways_of[few[0].name]
         text = (
             f"Randomization needs {LEAST_ARRANGEMENTS} ways to choose the canary nodes, and {few[0].nodes} of "
             f"{eligible} nodes in {few[0].name} can be chosen in {ways}"
+            + (" within their strata" if len(fleet.members) > 1 else "")
         )
         text += f" (also {_listed([step.name for step in few[1:]])})" if few[1:] else ""
         yield Caution(

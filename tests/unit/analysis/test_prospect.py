@@ -7,10 +7,11 @@ import pytest
 
 from edgecanary.analysis.baseline import learn
 from edgecanary.analysis.counts import Floats, History
-from edgecanary.analysis.grid import block_edges
+from edgecanary.analysis.grid import EARLY_TICKS, block_edges
 from edgecanary.analysis.negative_binomial import weigh
 from edgecanary.analysis.prospect import (
     ASSUMED_VARIANCE,
+    Grid,
     Learned,
     Prospect,
     assume,
@@ -105,7 +106,8 @@ def test_what_is_foreseen_comes_near_what_the_gate_will_find(
     made = trace(traffic)
     exposure = foreseen(made).exposure([(names(nodes)[:canaries], 0.0)], 0.0)
     baseline = learn(one(made.history, 0))
-    for ticks in (4, 16, 64):
+    assert exposure(4 * TICK) == 0
+    for ticks in (8, 16, 64):
         found = float(weigh(baseline, one_run(made.blocks(block_edges(ticks)), 0)).exposure)
         assert exposure(ticks * TICK) == pytest.approx(found, rel=0.35)
 
@@ -156,10 +158,12 @@ def test_a_history_without_requests_says_nothing() -> None:
     assert learn_fleet(names(12), empty, TICK) is None
 
 
-def test_an_assumed_plan_is_in_seconds_and_by_name() -> None:
-    prospect = assume(names(100), 0.01, 0.2, history_seconds=3600.0)
+def test_an_assumed_plan_is_in_seconds_and_by_name_and_leaves_out_doubted_ticks() -> None:
+    prospect = assume(names(100), 0.01, 0.2, Grid(history_seconds=3600.0, tick_seconds=60.0))
     exposure = prospect.exposure([(names(100)[:5], 0.0)], 60.0)
     baseline = assumed_baseline(100, 0.01, history_bad=0.01 * 0.2 * 3600)
+    lead = 1.0 + EARLY_TICKS
+    assert exposure(lead * 60) == 0
     assert exposure(7200.0) == pytest.approx(
-        float(planned_exposure(baseline, np.full(100, 0.2), first(5), 7200.0, 60.0))
+        float(planned_exposure(baseline, np.full(100, 12.0), first(5), 120.0, lead))
     )

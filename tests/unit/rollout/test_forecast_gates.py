@@ -152,3 +152,16 @@ def test_randomization_with_too_few_choices_is_told() -> None:
         analysis=gates(metric),
     )
     assert "TooFewArrangements" not in warned(look(wider, nodes(12), rates={"errors": Rates(2000, 0.01)}))
+
+
+def test_choices_of_canaries_are_counted_within_strata() -> None:
+    metric: JsonObject = {"name": "errors", "preset": "ErrorRate", "comparison": {"method": "Randomization"}}
+    two = declared(
+        {"name": "some", "nodes": 3, "bakeSeconds": 3600},
+        {"name": "all", "percent": 100},
+        analysis=gates(metric),
+    )
+    rates = {"errors": Rates(2000, 0.01)}
+    text = warning(look(two, nodes(6, 6), rates=rates), "TooFewArrangements")
+    assert "3 of 12 nodes in some can be chosen in 90 within their strata" in text
+    assert "TooFewArrangements" not in warned(look(two, nodes(12), rates=rates))
