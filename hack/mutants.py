@@ -2,19 +2,22 @@
 """Break the planner and the gates line by line and see whether their unit tests notice: `make mutants`.
 
 mutmut makes the changes and runs the tests. It expects the sources under `src`, so it works on a copy, and
-a second run goes on where the first one stopped. The result is a table on the terminal, and the surviving
-changes in `.cache/mutants/survivors.txt`; what was thought of them is in docs/guides/development.md.
+a second run goes on where the first one stopped. All changes take hours; `--sample 600 --seed 1` takes so many
+of them, from every file in proportion and always the same ones while the code is the same, and `--survivors` those
+that no test noticed the last time. The result is a table on the terminal, and the surviving changes in
+`.cache/mutants/survivors.txt`; what was thought of them is in docs/mutation-testing.md.
 """
 
 import argparse
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +25,9 @@ WORK = ROOT / ".cache" / "mutants"
 TARGETS = ("rollout", "analysis")
 REPORT_EVERY_SECONDS = 30.0
 COPIED = ("tests", "hack", "crds", "docs")
+
+Result = tuple[str, str, str]
+"""Module, status and mutant of one change."""
 
 SETTINGS = """
 [tool.pytest.ini_options]
@@ -39,6 +45,9 @@ track_dependencies = false
 use_git_change_detection = false
 """
 
+NO_MUTANT = "none"
+"""Matches no change: mutmut stops once it has made all changes and knows which tests reach them."""
+
 RESULT = re.compile(r"^\s*(?:src\.)?edgecanary\.(?P<module>[\w.]+?)\.x\S*__mutmut_\d+: (?P<status>[\w ]+)$")
 
 
@@ -50,13 +59,45 @@ def main() -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--sample", type=int, metavar="N", help="so many changes, from every file in proportion"
+    )
+    part.add_argument("--survivors", action="store_true", help="only what no test noticed the last time")
+    parser.add_argument("--seed", type=int, default=1, help="which changes the sample has")
     options = parser.parse_args()
     _stage(options.files or [f"{target}/*" for target in TARGETS], fresh=options.fresh)
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(options.workers)]
-    code = _run(command)
+    chosen: list[str] = []
+    if options.survivors:
+        chosen = [mutant for _, status, mutant in _results() if status == "survived"]
+    elif options.sample:
+        _run([*command, NO_MUTANT])
+        chosen = sample(_results(), options.sample, options.seed)
+    if (options.survivors or options.sample) and not chosen:
+        print("there is nothing to change", file=sys.stderr)
+        return 1
+    code = _run([*command, *chosen])
     if code == 0:
         _report()
     return code
+
+
+def sample(results: Sequence[Result], number: int, seed: int) -> list[str]:
+    """So many changes, evenly over the files: each gives its share, rounded up or down."""
+    chance = random.Random(seed)  # noqa: S311
+    modules: dict[str, list[str]] = {}
+    for module, _, mutant in sorted(results, key=lambda result: result[2]):
+        modules.setdefault(module, []).append(mutant)
+    ordered = [mutant for _, of_module in sorted(modules.items()) for mutant in _shuffled(of_module, chance)]
+    step = max(1.0, len(ordered) / number)
+    first = chance.random() * step
+    places = (int(first + step * place) for place in range(number))
+    return [ordered[place] for place in places if place < len(ordered)]
+
+
+def _shuffled(mutants: Sequence[str], chance: random.Random) -> list[str]:
+    return chance.sample(mutants, len(mutants))
 
 
 def _run(command: list[str]) -> int:
@@ -101,8 +142,8 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "MUTANT_UNDER_TEST"}}
 
 
-def _results() -> list[tuple[str, str, str]]:
-    """Module, status and mutant of every change."""
+def _results() -> list[Result]:
+    """What became of every change."""
     command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
     said = subprocess.run(command, cwd=WORK, env=_environment(), capture_output=True, text=True, check=True)
     found = [(match, line.strip()) for line in said.stdout.splitlines() if (match := RESULT.match(line))]
@@ -110,7 +151,7 @@ def _results() -> list[tuple[str, str, str]]:
 
 
 def _report() -> None:
-    results = _results()
+    results = [result for result in _results() if result[1] != "not checked"]
     modules: dict[str, Counter[str]] = {}
     for module, status, _ in results:
         modules.setdefault(module, Counter())[status] += 1

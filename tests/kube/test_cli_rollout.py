@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import yaml
 
@@ -306,12 +307,12 @@ def test_a_rollout_that_exists_is_planned_with_its_own_choice_of_nodes(
     assert added(against_files(control_plane, stored, exported)) == added(found)
 
 
-def against_files(plane: ControlPlane, stored: str, exported: str) -> JsonObject:
+def against_files(plane: ControlPlane, stored: str, exported: str, *flags: str) -> JsonObject:
     """The plan of what kubectl gives: objects as YAML, Nodes as JSON."""
     file = plane.data_dir / "nodes.json"
     file.write_text(exported)
     told = run(
-        "plan", "-f", "-", "--nodes", file, "-o", "json", config=Path("/nowhere"), stdin=stored
+        "plan", "-f", "-", "--nodes", file, "-o", "json", *flags, config=Path("/nowhere"), stdin=stored
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     return cast("JsonObject", json.loads(told.stdout))
@@ -345,3 +346,58 @@ def test_the_request_rate_comes_from_prometheus(
     assert gates[0]["findsRatio"] == pytest.approx(2, rel=0.02)
     notes = " ".join(cast("list[str]", found["notes"]))
     assert f"answers per node and hour, 1.000% of them bad, over the last 1 h by {prometheus.url}" in notes
+
+
+def history(fleet: str, model_name: str, burst: float, now: float) -> Iterator[Line]:
+    """Six hours of a model's counters, a sample a minute; `burst` is the squared variation of five minutes."""
+    random = np.random.Generator(np.random.PCG64(1))
+    moments = [now - 60 * (360 - minute) for minute in range(360)]
+    for place in range(10):
+        swing = np.repeat(random.gamma(1 / burst, burst, 72), 5)
+        wrong = random.poisson(2.0 * swing)
+        for outcome, counted in (("ok", 200 - wrong), ("error", wrong)):
+            labels = {
+                "__name__": "edgecanary_requests_total",
+                "namespace": fleet,
+                "model": model_name,
+                "revision": STABLE,
+                "node": f"{fleet}-{place}",
+                "outcome": outcome,
+            }
+            yield Line(labels, list(counter(moments, counted.tolist())))
+
+
+def test_a_restless_history_gives_a_longer_plan_than_a_quiet_one_and_none_is_assumed(
+    control_plane: ControlPlane, fleet: str, prometheus: Prometheus
+) -> None:
+    now = time.time()
+    bursts = {"quiet": 0.02, "restless": 0.5}
+    lines = [line for name, burst in bursts.items() for line in history(fleet, name, burst, now)]
+    push(prometheus.remote_write_url, lines)
+
+    exported = control_plane.kubectl("get", "nodes", "-l", f"fleet={fleet}", "-o", "json")
+
+    def first_gate(model_name: str, *flags: str) -> tuple[dict[str, object], str]:
+        """The gate of the first step, and the notes."""
+        rollout = declared(fleet, prometheus.url)
+        spec = cast("dict[str, dict[str, object]]", rollout["spec"])
+        spec["modelRef"] = {"name": model_name}
+        spec["strategy"]["stepDeadlineSeconds"] = 604_800
+        compared = {
+            "name": "errors",
+            "preset": "ErrorRate",
+            "comparison": {"warmupSeconds": 0, "detectRatio": "3"},
+        }
+        spec["analysis"].update({"metrics": [compared], "historySeconds": 18_000, "intervalSeconds": 300})
+        found = against_files(control_plane, yaml.safe_dump(rollout), exported, *flags)
+        steps = cast("list[dict[str, list[dict[str, object]]]]", found["steps"])
+        return steps[0]["gates"][0], " ".join(cast("list[str]", found["notes"]))
+
+    (quiet, calm), (restless, _) = first_gate("quiet"), first_gate("restless")
+    assert (quiet["baseline"], restless["baseline"]) == ("History", "History")
+    assert cast("float", restless["exposure"]) < 0.5 * cast("float", quiet["exposure"])
+    assert cast("float", restless["readySeconds"]) > 2 * cast("float", quiet["readySeconds"])
+    assert "the exposure of errors rests on the history of 10 nodes" in calm
+    alone, notes = first_gate("quiet", "--requests-per-hour", "12000", "--error-rate", "0.01")
+    assert alone["baseline"] == "Assumed"
+    assert "the exposure of errors is assumed, since no history is known" in notes

@@ -29,9 +29,9 @@ class Attempt:
     bound: str = ""
 
 
-def tick_seconds(attempt: Attempt) -> int:
+def tick_seconds(history_seconds: int, interval_seconds: int) -> int:
     """The tick that the history is learned on: not below the interval between looks, nor below ten seconds."""
-    return max(attempt.interval_seconds, -(-attempt.history_seconds // MAX_TICKS), MIN_TICK_SECONDS)
+    return max(interval_seconds, -(-history_seconds // MAX_TICKS), MIN_TICK_SECONDS)
 
 
 def build_counts(preset: Preset, comparison: Comparison, scope: Scope, attempt: Attempt) -> CountsQuery:
@@ -55,7 +55,7 @@ def build_counts(preset: Preset, comparison: Comparison, scope: Scope, attempt: 
         stable=scope.stable,
         step_times=attempt.step_times,
         history_seconds=0 if paired else attempt.history_seconds,
-        tick_seconds=tick_seconds(attempt),
+        tick_seconds=tick_seconds(attempt.history_seconds, attempt.interval_seconds),
         warmup_seconds=comparison.warmup_seconds,
         interval_seconds=attempt.interval_seconds,
         fixed_looks=chooses(comparison),

@@ -1,4 +1,4 @@
-"""When a comparison will know enough: from what was seen so far, and for a plan before the rollout.
+"""When a comparison will know enough, from what was seen so far.
 
 All is for one fleet, in ticks of the history. Forecasts take it that requests keep coming as they do.
 """
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecanary.analysis.baseline import Baseline, Variation, ratio
-from edgecanary.analysis.counts import Flags, Floats
+from edgecanary.analysis.baseline import Baseline, Variation
+from edgecanary.analysis.counts import Floats
 from edgecanary.analysis.negative_binomial import Evidence
-from edgecanary.analysis.stretches import LEAST_VARIANCE, MOST_VARIANCE
+from edgecanary.analysis.stretches import LEAST_VARIANCE
 
 LONGEST_TICKS = 100_000.0
 """No forecast goes further."""
@@ -57,48 +57,6 @@ def remaining(
     exposure = own / (1.0 + own * (chance / growth + lasting))
     times = _first(exposure, growth, needed)
     return Remaining(total * (times - 1.0), bad * (times - 1.0), ticks * (times - 1.0))
-
-
-def planned_exposure(baseline: Baseline, requests: Floats, canary: Flags, ticks: Floats | float) -> Floats:
-    """The exposure expected after `ticks`, for nodes with so many requests a tick; `ticks` may be an array."""
-    at = np.atleast_1d(np.asarray(ticks, np.float64))
-    variance = np.clip(_over(baseline, at).variance, LEAST_VARIANCE, MOST_VARIANCE)[:, None]
-    dispersion = variance + 1.0 / baseline.node_shape
-    mean = baseline.node_rate * requests * at[:, None]
-    own = np.where(canary, mean / (1.0 + dispersion * mean), 0.0).sum(-1)
-    controls = np.where(canary, 0.0, mean)
-    events = controls.sum(-1)
-    uncertainty = 1.0 / (events + 2.0) + ratio((controls**2 * dispersion).sum(-1), events**2, 0.0)
-    found: Floats = (own / (1.0 + own * uncertainty)).reshape(np.shape(ticks))
-    return found
-
-
-def planned_ticks(baseline: Baseline, requests: Floats, canary: Flags, needed: float) -> float:
-    """After how many ticks that exposure is expected; infinite if it never is."""
-    ticks = np.geomspace(1.0, LONGEST_TICKS, _POINTS)
-    return _first(planned_exposure(baseline, requests, canary, ticks), ticks, needed)
-
-
-def assumed_baseline(nodes: int, rate: float, spread: float = 0.5, variance: float = 0.05) -> Baseline:
-    """A baseline for planning without a history.
-
-    `rate` is bad events per request, `spread` how much nodes differ (the coefficient of variation of their
-    rates), and `variance` how much their counts vary in time (relative to the square of their mean).
-    """
-    shape = np.full(nodes, 1.0 / spread**2)
-    constant = Variation(np.array([variance]), np.array([1.0]), np.array([variance]))
-    return Baseline(
-        rate=np.asarray(rate),
-        shape=shape[:1].sum(),
-        node_rate=np.full(nodes, rate),
-        node_shape=shape,
-        learned=np.asarray(True),
-        windows=np.ones(1),
-        around=constant,
-        ahead=constant,
-        common=constant,
-        sample=np.arange(nodes),
-    )
 
 
 def _over(baseline: Baseline, ticks: Floats) -> Variation:

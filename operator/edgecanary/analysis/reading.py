@@ -51,7 +51,7 @@ def assemble(
     A node counts for the canary from the first edge after its warm-up on; what it did between its switch and
     that edge counts for nobody.
     """
-    order = sorted(range(len(nodes)), key=nodes.__getitem__)
+    order = in_order(nodes)
     size = len(nodes)
     starts = np.array(timeline.edges[:-1], dtype=np.float64)
     first = np.full(size, np.inf)
@@ -83,7 +83,7 @@ def assemble(
         active=active[order],
     )
     names = tuple(nodes[position] for position in order)
-    return ComparisonCounts(names, float(rhythm.tick), _history(history, order), since)
+    return ComparisonCounts(names, float(rhythm.tick), to_history(history, order), since)
 
 
 def choose_sample(nodes: Sequence[str], seed: str) -> tuple[int, ...]:
@@ -107,7 +107,13 @@ def _next_edge(moments: Floats, starts: Floats) -> Floats:
     return np.append(starts, np.inf)[place]
 
 
-def _history(history: HistoryReading, order: Sequence[int]) -> History:
+def in_order(nodes: Sequence[str]) -> list[int]:
+    """The nodes' positions in the order of their names."""
+    return sorted(range(len(nodes)), key=nodes.__getitem__)
+
+
+def to_history(history: HistoryReading, order: Sequence[int]) -> History:
+    """What was read as the history of nodes in that order of their positions."""
     size = len(order)
     total, bad = padded(history.total, size).copy(), padded(history.bad, size).copy()
     sample = list(history.sample)

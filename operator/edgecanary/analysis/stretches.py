@@ -220,9 +220,9 @@ def against_past(baseline: Baseline, fleet: Fleet, chosen: Chosen, first: int) -
     ticks = np.where(counted.any(-2), fleet.ticks[first:], 0.0).sum(-1)
     history, common = baseline.over(fleet.variation, ticks), baseline.over(baseline.common, ticks)
     known = history.information > 0
-    own = np.where(known, history.variance + _margin(history.information, 0.5), 0.0)
+    own = np.where(known, history.variance + margin(history.information, 0.5), 0.0)
     variance = np.clip(own, LEAST_VARIANCE, MOST_VARIANCE)
-    shared = np.clip(common.variance + _margin(common.information, 1.0), LEAST_VARIANCE, MOST_VARIANCE)
+    shared = np.clip(common.variance + margin(common.information, 1.0), LEAST_VARIANCE, MOST_VARIANCE)
     own_variance = _own_variance(baseline, fleet.variation, variance, (ticks, chosen.active_from[..., first]))
     mean = fleet.canaries.rate * chosen.total[..., first:].sum(-1)
     dispersion = own_variance + fleet.canaries.inverse
@@ -356,13 +356,13 @@ def _variance_now(
     numerator, denominator = fleet.moments(bad, mean, shape, history.pilot[..., None], -1)
     information = history.information + denominator.sum(-1)
     found = ratio(history.variance * history.information + numerator.sum(-1), information, 0.0)
-    variance = np.clip(found + _margin(information, 0.5), LEAST_VARIANCE, MOST_VARIANCE)
+    variance = np.clip(found + margin(information, 0.5), LEAST_VARIANCE, MOST_VARIANCE)
     square = (mean * mean * (variance[..., None] + controls.sample_inverse)).sum(-1)
     everything = (controls.expected[..., first:] * factor).sum(-1)
     return variance, ratio(square, sampled * np.maximum(everything, sampled), 0.0)
 
 
-def _margin(information: Floats, part: float) -> Floats:
+def margin(information: Floats, part: float) -> Floats:
     """A part of the estimated variance's own standard error; without information nothing is known."""
     known = information > 0
     return np.where(known, part * np.sqrt(2.0 / np.where(known, information, 1.0)), MOST_VARIANCE)

@@ -15,7 +15,7 @@ from edgecanary.cli.manifests import find_model, find_rollout, read_manifests
 from edgecanary.cli.output import print_data
 from edgecanary.cli.rollout import EXIT_WAITS
 from edgecanary.cli.rollout_plan_text import to_table
-from edgecanary.cli.rollout_traffic import find_traffic
+from edgecanary.cli.rollout_traffic import Subject, find_traffic
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, NODES, ROLLOUTS
 from edgecanary.controller.fleet import FleetViews
 from edgecanary.controller.views import (
@@ -78,14 +78,15 @@ def _plan(options: argparse.Namespace) -> Forecast:
 
 def _forecast(scene: _Scene, options: argparse.Namespace, cluster: Cluster | None) -> Forecast:
     spec, metadata = scene.rollout.spec, scene.rollout.metadata
-    traffic = find_traffic(
-        spec.analysis,
-        options,
-        kube=cluster.kube if cluster else None,
+    statement = state(scene.model.spec, revision_digest(scene.model.spec)) if scene.model else None
+    stable = scene.rollout.status.stable
+    subject = Subject(
         namespace=metadata.namespace,
         model=spec.model_ref.name,
+        canary=statement.revision if statement else "",
+        stable=stable.revision if stable else "",
     )
-    statement = state(scene.model.spec, revision_digest(scene.model.spec)) if scene.model else None
+    traffic = find_traffic(spec.analysis, options, subject, kube=cluster.kube if cluster else None)
     occasion = Occasion(
         rollout=scene.rollout,
         statement=statement,

@@ -35,6 +35,8 @@ def _head(found: Forecast) -> Iterator[str]:
     nodes = f"{found.eligible} node" + ("" if found.eligible == 1 else "s")
     parts = [f"{nodes} in {found.strata} strata" if found.strata > 1 else nodes]
     parts.append(f"{found.online} online")
+    if found.adopted:
+        parts.append(f"{found.adopted} run it already")
     if found.incompatible:
         parts.append(f"{found.incompatible} more that no variant fits")
     yield f"  {', '.join(parts)}"
@@ -42,6 +44,8 @@ def _head(found: Forecast) -> Iterator[str]:
 
 
 def _steps(steps: Sequence[StepForecast]) -> Iterator[str]:
+    if not steps:
+        return
     rows = [("STEP", "SHARE", "NODES", "NEW", "SWITCH", "BAKE ENDS", "DONE", "WAITS FOR")]
     rows += [
         (

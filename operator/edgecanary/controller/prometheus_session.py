@@ -34,6 +34,11 @@ class Session:
         self._lock = threading.Lock()
 
     @property
+    def url(self) -> str:
+        """Prometheus's address."""
+        return self._source.url.rstrip("/")
+
+    @property
     def over(self) -> bool:
         """Whether the time limit is reached."""
         return time.monotonic() >= self._end

@@ -1,8 +1,12 @@
 """Nodes that run the model before the Rollout knows of it: what is adopted and what is left as it is."""
 
+from collections.abc import Sequence
+
 from edgecanary.api.modelrelease import RevisionStatement
+from edgecanary.api.rollout import RolloutSpec
 from edgecanary.rollout.context import Context
 from edgecanary.rollout.fleet import Targets, targets
+from edgecanary.rollout.snapshot import NodeView
 
 
 def adoptable(context: Context, target: RevisionStatement) -> Targets | None:
@@ -12,9 +16,19 @@ def adoptable(context: Context, target: RevisionStatement) -> Targets | None:
     """
     if context.release is not None or context.rejection(target.revision) is not None:
         return None
-    found = targets(context.spec, context.snapshot.fleet, target)
-    quorum = context.spec.strategy.quorum_percent
-    return found if found.settled(target.revision).has_quorum(quorum) else None
+    return already_there(context.spec, context.snapshot.fleet, target)
+
+
+def already_there(spec: RolloutSpec, fleet: Sequence[NodeView], target: RevisionStatement) -> Targets | None:
+    """The nodes, when the quorum of those online runs the revision."""
+    found = targets(spec, fleet, target)
+    return found if found.settled(target.revision).has_quorum(spec.strategy.quorum_percent) else None
+
+
+def describe_adopted(found: Targets, target: RevisionStatement) -> str:
+    """How many nodes run the revision that is adopted, for a person."""
+    runs_it, online = found.settled(target.revision).updated_online, found.online
+    return f"{target.version} ({target.revision[:12]}) runs on {runs_it} of {online} online nodes already: it is stable"
 
 
 def describe_undescribed(context: Context, found: Targets, canary: str | None) -> str:

@@ -9,6 +9,7 @@ from edgecanary.api.rollout import Rollout, RolloutSpec, Step
 from edgecanary.base.errors import InvalidInput
 from edgecanary.rollout.cohort import MAX_STRATA, Share, Stratum, cutoffs, stratum_of
 from edgecanary.rollout.eligibility import fitting_variant
+from edgecanary.rollout.fleet import runs
 from edgecanary.rollout.forecast_gates import Rates
 from edgecanary.rollout.rank import rank
 from edgecanary.rollout.selector import matches
@@ -41,6 +42,8 @@ class Fleet:
     nodes: Mapping[str, NodeView]
     members: Mapping[Stratum, Sequence[str]]
     incompatible: tuple[NodeView, ...]
+    adopted: frozenset[str] = frozenset()
+    """Eligible nodes that run the revision already."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def select_fleet(occasion: Occasion) -> Fleet:
     if len(members) > MAX_STRATA:
         text = f"gives {len(members)} strata and at most {MAX_STRATA} are possible; choose labels with fewer values"
         raise InvalidInput("spec.strategy.stratifyBy", text, reason="TooManyStrata")
-    return Fleet(eligible, members, tuple(incompatible))
+    adopted = frozenset(
+        name for name, node in eligible.items() if statement is not None and runs(node, statement.revision)
+    )
+    return Fleet(eligible, members, tuple(incompatible), adopted)
 
 
 def cohorts(spec: RolloutSpec, fleet: Fleet, *, salt: str, first_position: int = 0) -> tuple[Cohort, ...]:

@@ -1,25 +1,23 @@
 """What a gate will need in a step that has not begun: events, exposure, time, and what it will find."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edgecanary.analysis.exposure import needed_exposure
+from edgecanary.analysis.paired import needed_pairs
+from edgecanary.analysis.prospect import Grid, Learned, assume, foresee
 from edgecanary.api.analysis import ComparisonMethod, Metric, MetricMode, Preset
 from edgecanary.api.fields import ApiModel
 from edgecanary.rollout.gates import MAX_WINDOW_SECONDS
 
-VARIATION = 0.02
-"""Relative variance in time of a quiet fleet's counts: what a plan takes before anything is learned."""
-
-_PRIOR_EVENTS = 4.0
-"""How much the fleet says of a node's baseline, in bad events: nodes whose rates differ by a half."""
-
 MOST_RATIO = 20.0
 """Beyond this, a ratio that would be found says no more than that nothing would."""
 
-_BY_COUNTS = (ComparisonMethod.NEGATIVE_BINOMIAL, ComparisonMethod.RANDOMIZATION)
+BY_COUNTS = (ComparisonMethod.NEGATIVE_BINOMIAL, ComparisonMethod.RANDOMIZATION)
+"""Methods that pass by exposure."""
+
 LEAST_ARRANGEMENTS = 200
 """Choices of the canary nodes that Randomization needs to reach a verdict at 0.95."""
 
@@ -42,19 +40,32 @@ class GateOutlook(StrEnum):
     """There is nothing to compare with: it does not decide."""
 
 
+class BaselineSource(StrEnum):
+    """Where a plan has the nodes' baselines from, and how their counts vary in time."""
+
+    HISTORY = "History"
+    """Prometheus's, as the gate itself will."""
+    ASSUMED = "Assumed"
+    """`analysis.prospect.ASSUMED_VARIANCE`."""
+
+
 @dataclass(frozen=True)
 class Rates:
-    """What one node counts for a metric: judged events per hour, and the share of them that is bad."""
+    """What the average node counts for a metric: judged events per hour, and the share of them that is bad.
+
+    `learned` is what the nodes' history says, None where it is not known.
+    """
 
     per_hour: float
     bad_share: float | None = None
+    learned: Learned | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that take the canary together: how many, and when, in seconds after the first ones."""
+    """Nodes that take the canary together, and when, in seconds after the first ones."""
 
-    nodes: int
+    nodes: tuple[str, ...]
     switch: float
 
 
@@ -76,20 +87,21 @@ class StepTimes:
 class GateScene:
     """All that a gate's outlook in one step depends on.
 
-    `groups` are the nodes by their switch, this step's last; `remaining` is how many stay on the stable revision.
+    `fleet` are all nodes that the rollout is for; `groups` those that have the canary, by their switch, this step's
+    last.
     """
 
+    fleet: tuple[str, ...]
     groups: tuple[Group, ...]
-    remaining: int
     times: StepTimes
-    history_seconds: int
+    grid: Grid
     first: bool
     """Whether no revision is stable yet."""
 
     @property
     def canaries(self) -> int:
         """Nodes that run the canary in the step."""
-        return sum(group.nodes for group in self.groups)
+        return sum(len(group.nodes) for group in self.groups)
 
 
 class GateForecast(ApiModel):
@@ -105,6 +117,8 @@ class GateForecast(ApiModel):
     exposure_needed: float | None = None
     exposure: float | None = None
     """At the end of the bake."""
+    baseline: BaselineSource | None = None
+    """What the exposure rests on."""
     ready_seconds: float | None = None
     """From the start of the bake."""
     finds_ratio: float | None = None
@@ -126,12 +140,15 @@ def forecast_gate(metric: Metric, rates: Rates | None, scene: GateScene) -> Gate
     if metric.comparison is not None and metric.threshold is None and scene.first:
         text = "no revision is stable yet: there is nothing to compare with"
         return found.model_copy(update={"outlook": GateOutlook.NOT_JUDGED, "why": text})
+    if metric.comparison is not None and metric.comparison.method is ComparisonMethod.PAIRED:
+        pairs = math.ceil(needed_pairs(float(metric.comparison.detect_ratio)))
+        found = found.model_copy(update={"events_needed": max(pairs, metric.min_samples)})
     if metric.preset in WITHOUT_DATA:
         text = f"agents do not count what {metric.preset} needs yet"
         return found.model_copy(update={"outlook": GateOutlook.NEVER, "why": text})
     if rates is None:
         return found.model_copy(update={"why": "the rate of requests is not known"})
-    if metric.comparison is None or scene.first or metric.comparison.method not in _BY_COUNTS:
+    if metric.comparison is None or scene.first or metric.comparison.method not in BY_COUNTS:
         return _by_samples(metric, rates, scene, found)
     return _by_exposure(metric, rates, scene, found)
 
@@ -160,19 +177,14 @@ def _by_exposure(metric: Metric, rates: Rates, scene: GateScene, found: GateFore
     if rates.bad_share is None:
         return found.model_copy(update={"why": "the share of bad events is not known"})
     needed = needed_exposure(float(comparison.detect_ratio))
-    bad_per_second = rates.per_hour * rates.bad_share / 3600
-
-    def exposure(at: float) -> float:
-        return expected_exposure(
-            scene, bad_per_second, at, warmup=comparison.warmup_seconds, variation=VARIATION
-        )
-
+    exposure = _expected_exposure(rates, rates.bad_share, scene, comparison.warmup_seconds)
     at_end = exposure(scene.times.bake_end)
     found = found.model_copy(
         update={
             "exposure_needed": needed,
             "exposure": at_end,
             "finds_ratio": _ratio_at(at_end),
+            "baseline": BaselineSource.HISTORY if rates.learned else BaselineSource.ASSUMED,
         }
     )
     reached = first_time(exposure, needed, scene.times.bake_start, scene.times.last)
@@ -185,6 +197,18 @@ def _by_exposure(metric: Metric, rates: Rates, scene: GateScene, found: GateFore
     return _timed(found, wait, scene.times)
 
 
+def _expected_exposure(
+    rates: Rates, bad_share: float, scene: GateScene, warmup_seconds: int
+) -> Callable[[float], float]:
+    """The exposure at a time, in seconds after the first switch: by the history, or as assumed."""
+    per_second = rates.per_hour / 3600
+    if rates.learned is not None:
+        prospect = foresee(scene.fleet, rates.learned, per_second)
+    else:
+        prospect = assume(scene.fleet, bad_share, per_second, scene.grid)
+    return prospect.exposure([(group.nodes, group.switch) for group in scene.groups], warmup_seconds)
+
+
 def _timed(found: GateForecast, wait: float, times: StepTimes) -> GateForecast:
     """With the time that it takes, in whole seconds as far as they count."""
     wait = math.ceil(wait) if wait > 1 else wait
@@ -194,28 +218,6 @@ def _timed(found: GateForecast, wait: float, times: StepTimes) -> GateForecast:
         return found.model_copy(update={"outlook": GateOutlook.NEVER, "ready_seconds": wait, "why": text})
     outlook = GateOutlook.IN_TIME if ready <= times.bake_end else GateOutlook.LATE
     return found.model_copy(update={"outlook": outlook, "ready_seconds": wait})
-
-
-def expected_exposure(
-    scene: GateScene, bad_per_second: float, at: float, *, warmup: float, variation: float
-) -> float:
-    """The exposure that a comparison is expected to have at a time, in seconds after the first switch.
-
-    Time without stable nodes adds nothing.
-    """
-    end = min(at, scene.groups[-1].switch) if scene.remaining == 0 else at
-    phi = variation + 1 / (bad_per_second * scene.history_seconds + _PRIOR_EVENTS)
-    canary = 0.0
-    for group in scene.groups:
-        expected = bad_per_second * max(0.0, end - group.switch - warmup)
-        canary += group.nodes * expected / (1 + phi * expected)
-    stable = [(group.nodes, bad_per_second * min(end, group.switch)) for group in scene.groups]
-    stable.append((scene.remaining, bad_per_second * end))
-    total = sum(nodes * expected for nodes, expected in stable)
-    if canary <= 0 or total <= 0:
-        return 0.0
-    spread = phi * sum(nodes * expected**2 for nodes, expected in stable) / total**2
-    return 1 / (1 / canary + 1 / (total + 2) + spread)
 
 
 def first_time(measure: Callable[[float], float], wanted: float, start: float, end: float) -> float | None:
@@ -235,9 +237,9 @@ def _ratio_at(exposure: float) -> float | None:
     return ratio if ratio < MOST_RATIO else None
 
 
-def arrangements(eligible: int, canaries: int) -> int:
-    """In how many ways the canary nodes could have been chosen."""
-    return math.comb(eligible, canaries)
+def arrangements(strata: Iterable[tuple[int, int]]) -> int:
+    """In how many ways the canary nodes could have been chosen; members and canaries of each stratum."""
+    return math.prod(math.comb(members, canaries) for members, canaries in strata)
 
 
 def _ratio_found(metric: Metric, rates: Rates) -> float | None:

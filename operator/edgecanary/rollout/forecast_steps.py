@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from edgecanary.analysis.counting import tick_seconds
+from edgecanary.analysis.prospect import Grid
 from edgecanary.api.fields import ApiModel
 from edgecanary.api.rollout import Approval, RolloutSpec, Step
 from edgecanary.rollout.forecast_cohorts import Cohort, Fleet, Occasion
@@ -41,6 +43,8 @@ class StepForecast(ApiModel):
     share: str
     nodes: int
     added: int
+    adopted: int
+    """Of `added`, those that run the revision already."""
     online: int
     """Of `nodes`, those whose Node is Ready now."""
     strata: tuple[StratumForecast, ...]
@@ -58,16 +62,17 @@ class StepForecast(ApiModel):
 def forecast_steps(occasion: Occasion, fleet: Fleet, chosen: Sequence[Cohort]) -> tuple[StepForecast, ...]:
     """Each step with its nodes, times and gates."""
     found: list[StepForecast] = []
-    clock = _Clock(occasion)
+    clock = _Clock(occasion, tuple(fleet.nodes))
     for cohort in chosen:
         times = clock.step(cohort)
-        gates = clock.gates(cohort, remaining=len(fleet.nodes) - cohort.size, times=times)
+        gates = clock.gates(cohort, times)
         step = StepForecast(
             position=cohort.position,
             name=cohort.step.name,
             share=_share(cohort.step),
             nodes=cohort.size,
             added=cohort.growth,
+            adopted=sum(name in fleet.adopted for names in cohort.added.values() for name in names),
             online=sum(fleet.nodes[name].online for names in cohort.nodes.values() for name in names),
             strata=_strata(occasion.rollout.spec, fleet, cohort),
             approval=cohort.step.approval,
@@ -113,8 +118,9 @@ class _Clock:
     steps behind it can be told; those steps get no times of their own.
     """
 
-    def __init__(self, occasion: Occasion) -> None:
+    def __init__(self, occasion: Occasion, fleet: tuple[str, ...]) -> None:
         self._occasion = occasion
+        self._fleet = fleet
         self._spec = occasion.rollout.spec
         self._windows = zoned(self._spec.update_windows)
         self._at = occasion.now
@@ -141,21 +147,24 @@ class _Clock:
         state = opening(self._windows, self._at)
         return self._at if state.open or not growth else state.changes_at
 
-    def gates(self, cohort: Cohort, *, remaining: int, times: _Times) -> tuple[GateForecast, ...]:
+    def gates(self, cohort: Cohort, times: _Times) -> tuple[GateForecast, ...]:
         """The outlook of each gate in the step."""
         analysis = self._spec.analysis
         if analysis is None or cohort.size == 0:
             return ()
         self._origin = self._origin or times.switch
         if cohort.growth:
-            self._groups.append(Group(cohort.growth, self._seconds(times.switch)))
+            names = tuple(name for added in cohort.added.values() for name in added)
+            self._groups.append(Group(names, self._seconds(times.switch)))
         scene = GateScene(
+            fleet=self._fleet,
             groups=tuple(self._groups),
-            remaining=remaining,
             times=StepTimes(
                 self._seconds(times.bake_start), self._seconds(times.bake_end), self._seconds(times.deadline)
             ),
-            history_seconds=analysis.history_seconds,
+            grid=Grid(
+                analysis.history_seconds, tick_seconds(analysis.history_seconds, analysis.interval_seconds)
+            ),
             first=self._occasion.first,
         )
         return tuple(

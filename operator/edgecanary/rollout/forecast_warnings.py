@@ -8,6 +8,8 @@ from edgecanary.api.fields import ApiModel
 from edgecanary.api.rollout import OnDeadline, RolloutSpec
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.base.quantities import human_seconds
+from edgecanary.rollout.adoption import already_there, describe_adopted
+from edgecanary.rollout.fleet import Targets
 from edgecanary.rollout.forecast_cohorts import Fleet, Occasion
 from edgecanary.rollout.forecast_gates import LEAST_ARRANGEMENTS, GateForecast, GateOutlook, arrangements
 from edgecanary.rollout.forecast_steps import StepForecast
@@ -33,6 +35,7 @@ def cautions(occasion: Occasion, fleet: Fleet, steps: Sequence[StepForecast]) ->
         warning
         for source in (
             _about_revision(occasion),
+            _about_adoption(occasion, fleet),
             _about_nodes(occasion, fleet),
             _about_windows(spec, occasion.now),
             _about_strata(spec, fleet, steps),
@@ -69,6 +72,36 @@ def _about_revision(occasion: Occasion) -> Iterator[Caution]:
         if revision in earlier(status.history, status.stable.revision)[:window]:
             text = f"{what} was stable before: it returns to all nodes in one step, without gates and bakes"
             yield Caution(reason="ReturnsAtOnce", field="spec.strategy.rollbackWindowRevisions", message=text)
+
+
+def will_adopt(occasion: Occasion) -> Targets | None:
+    """The nodes, when nothing is known of the model but that they run the revision: it is stable at once then."""
+    status, statement = occasion.rollout.status, occasion.statement
+    known = status.stable is not None or status.canary is not None
+    if statement is None or known or any(entry.revision == statement.revision for entry in status.rejected):
+        return None
+    return already_there(occasion.rollout.spec, occasion.fleet, statement)
+
+
+def _about_adoption(occasion: Occasion, fleet: Fleet) -> Iterator[Caution]:
+    """What becomes of nodes that run the revision already."""
+    status, statement = occasion.rollout.status, occasion.statement
+    field = "spec.modelRef"
+    if statement is None or not fleet.adopted:
+        return
+    if (found := will_adopt(occasion)) is not None:
+        text = f"{describe_adopted(found, statement)} as soon as the Rollout exists, without steps and gates"
+        yield Caution(reason="AdoptedAtOnce", field=field, message=text)
+    elif status.canary is None and (status.stable is None or status.stable.revision != statement.revision):
+        number = len(fleet.adopted)
+        those = f"{_counted(number)} {'runs' if number == 1 else 'run'} {statement.version} already"
+        if status.stable is None:
+            quorum = occasion.rollout.spec.strategy.quorum_percent
+            those += f", fewer than the {quorum} % of those online that would make it stable at once"
+        later = "keep it" if status.stable is None else "go back to the stable revision until then"
+        text = f"{those}: they count as updated in their step; those of later steps {later}"
+        text += f" ({_listed(sorted(fleet.adopted))})"
+        yield Caution(reason="RunsAlready", field=field, message=text)
 
 
 def _about_nodes(occasion: Occasion, fleet: Fleet) -> Iterator[Caution]:
@@ -238,12 +271,14 @@ def _nobody_to_compare(
 def _too_few_arrangements(fleet: Fleet, steps: Sequence[StepForecast], field: str) -> Iterator[Caution]:
     eligible = len(fleet.nodes)
     compared = [step for step in steps if 0 < step.nodes < eligible]
-    few = [step for step in compared if arrangements(eligible, step.nodes) < LEAST_ARRANGEMENTS]
+    ways_of = {step.name: arrangements((s.members, s.nodes) for s in step.strata) for step in compared}
+    few = [step for step in compared if ways_of[step.name] < LEAST_ARRANGEMENTS]
     if few:
-        ways = arrangements(eligible, few[0].nodes)
+        ways = ways_of[few[0].name]
         text = (
             f"Randomization needs {LEAST_ARRANGEMENTS} ways to choose the canary nodes, and {few[0].nodes} of "
             f"{eligible} nodes in {few[0].name} can be chosen in {ways}"
+            + (" within their strata" if len(fleet.members) > 1 else "")
         )
         text += f" (also {_listed([step.name for step in few[1:]])})" if few[1:] else ""
         yield Caution(

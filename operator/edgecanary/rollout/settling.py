@@ -2,7 +2,7 @@
 
 from edgecanary.api.modelrelease import RejectedRevision, RevisionStatement
 from edgecanary.api.rollout_status import HistoryEntry, HistoryOutcome, NodeCounts
-from edgecanary.rollout.adoption import adoptable, describe_undescribed
+from edgecanary.rollout.adoption import adoptable, describe_adopted, describe_undescribed
 from edgecanary.rollout.conditions import Situation, done, stuck, working
 from edgecanary.rollout.context import Context
 from edgecanary.rollout.endings import ABORTED, end_entry, lagging_end, promotion_reason
@@ -146,7 +146,6 @@ def _abort_both(context: Context, target: RevisionStatement) -> Outcome:
 
 def _adopt(context: Context, target: RevisionStatement, found: Targets) -> Outcome:
     """The fleet runs the wanted revision already: it is stable as it is."""
-    runs_it, online = found.settled(target.revision).updated_online, found.online
     ended = HistoryEntry(
         revision=target.revision,
         version=target.version,
@@ -155,9 +154,8 @@ def _adopt(context: Context, target: RevisionStatement, found: Targets) -> Outco
         attempt=context.attempts(target.revision) + 1,
         end_time=context.now,
     )
-    text = f"{target.version} ({target.revision[:12]}) runs on {runs_it} of {online} online nodes already: it is stable"
     outcome = _settled_outcome(context, target, found, (*lagging_end(context), ended))
-    return outcome.saying(PlannedEvent("Adopted", text))
+    return outcome.saying(PlannedEvent("Adopted", describe_adopted(found, target)))
 
 
 def _settled_on_target(context: Context, target: RevisionStatement) -> Outcome:

@@ -18,7 +18,7 @@ from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
 from edgecanary.clients.download import Downloader, DownloadLimits
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
-from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, until
+from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
 FAST = RetryPace(first_seconds=0.01, cap_seconds=0.05)
 CAPABILITIES = Capabilities(architecture="amd64", memory_bytes=2**33, runtimes=(Format.ONNX,))
@@ -122,3 +122,11 @@ async def node(
 async def quiet() -> None:
     """Lets everything that is due happen."""
     await asyncio.sleep(0.2)
+
+
+async def running(edge: Node, stated: RevisionStatement) -> Releases:
+    """The release that made the revision active on the node."""
+    releases = Releases()
+    edge.hear(releases.next(stable=stated))
+    await edge.settles(stated)
+    return releases

@@ -1,4 +1,4 @@
-"""Exposure: what a declared effect needs, what is missing, and what a plan will reach."""
+"""Exposure: what a declared effect needs, and what is missing."""
 
 import math
 
@@ -9,12 +9,8 @@ from edgecanary.analysis.baseline import learn
 from edgecanary.analysis.exposure import detectable_ratio, needed_exposure
 from edgecanary.analysis.grid import block_edges
 from edgecanary.analysis.negative_binomial import Evidence, weigh
-from edgecanary.analysis.outlook import assumed_baseline, planned_exposure, planned_ticks, remaining
+from edgecanary.analysis.outlook import remaining
 from tests.unit.analysis.fleets import Traffic, one, one_run, trace
-
-FLEET = assumed_baseline(100, rate=0.01)
-REQUESTS = np.full(100, 20.0)
-FIVE = np.arange(100) < 5
 
 
 def seen(ticks: int) -> Evidence:
@@ -90,27 +86,3 @@ def test_without_requests_the_rest_takes_for_ever() -> None:
     baseline = learn(one(made.history, 0))
     nothing = weigh(baseline, one_run(made.blocks(block_edges(20)), 0))
     assert math.isinf(remaining(baseline, nothing, 10.0, 20).requests)
-
-
-def test_a_plan_reaches_more_with_time_canaries_and_controls() -> None:
-    by_time = planned_exposure(FLEET, REQUESTS, FIVE, np.array([1.0, 10.0, 100.0]))
-    assert (np.diff(by_time) > 0).all()
-    assert planned_exposure(FLEET, REQUESTS, np.arange(100) < 20, 10.0) > by_time[1]
-    fewer = assumed_baseline(10, rate=0.01)
-    assert planned_exposure(fewer, REQUESTS[:10], FIVE[:10], 10.0) < by_time[1]
-
-
-def test_a_plan_equals_its_formula() -> None:
-    mean, dispersion = 0.01 * 20 * 10, 0.05 + 0.25
-    own = 5 * mean / (1 + dispersion * mean)
-    uncertainty = 1 / (95 * mean + 2) + dispersion / 95
-    expected = 1 / (1 / own + uncertainty)
-    assert float(planned_exposure(FLEET, REQUESTS, FIVE, 10.0)) == pytest.approx(expected)
-
-
-def test_the_planned_time_is_when_the_planned_exposure_is_enough() -> None:
-    needed = needed_exposure(3.0)
-    ticks = planned_ticks(FLEET, REQUESTS, FIVE, needed)
-    assert float(planned_exposure(FLEET, REQUESTS, FIVE, ticks)) == pytest.approx(needed, rel=0.01)
-    assert math.isinf(planned_ticks(FLEET, REQUESTS, FIVE, needed_exposure(1.05)))
-    assert math.isinf(planned_ticks(FLEET, REQUESTS * 0, FIVE, needed))

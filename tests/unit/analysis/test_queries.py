@@ -156,7 +156,7 @@ class TestCounts:
     def test_a_tick_is_at_least_a_look_ten_seconds_and_a_part_of_the_history(
         self, interval: int, history: int, tick: int
     ) -> None:
-        assert tick_seconds(Attempt((NOW,), history, interval)) == tick
+        assert tick_seconds(history, interval) == tick
 
     @pytest.mark.parametrize(
         ("bound", "matcher"), [("0.05", 'le="0.05"'), ("1.0", 'le=~"1|1[.]0"'), ("1", 'le=~"1|1[.]0"')]

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edgecanary.analysis.prospect import learn_fleet
+from edgecanary.api.edgenode import ModelState, NodeModelStatus
 from edgecanary.api.fields import JsonObject
 from edgecanary.artifact.revision import revision_digest
 from edgecanary.cli.main import main
 from edgecanary.cli.rollout_plan_text import to_table
 from edgecanary.rollout.eligibility import NodeFacts
-from edgecanary.rollout.forecast import forecast
+from edgecanary.rollout.forecast import Forecast, forecast
 from edgecanary.rollout.forecast_cohorts import Occasion
-from edgecanary.rollout.forecast_gates import Rates
+from edgecanary.rollout.forecast_gates import BaselineSource, Rates
 from edgecanary.rollout.snapshot import NodeView
 from edgecanary.rollout.statement import state
+from tests.unit.analysis.fleets import Traffic, one, trace
 from tests.unit.cli.golden_text import assert_golden
 from tests.unit.rollout.fleet_play import model, rollout
 
@@ -84,6 +87,58 @@ def test_the_tables_for_a_person() -> None:
     rates = {"errors": Rates(1200, 0.005), "slow": Rates(1200, 0.05), "heat": Rates(1200)}
     found = forecast(Occasion(rollout(**SPEC), statement, fleet, NOW, rates))
     assert_golden("plan-table", to_table(found))
+
+
+BRIEF: JsonObject = {
+    "modelRef": {"name": "pump"},
+    "strategy": {
+        "steps": [
+            {"name": "some", "percent": 10, "bakeSeconds": 3600},
+            {"name": "all", "percent": 100, "bakeSeconds": 3600},
+        ],
+    },
+    "analysis": {
+        "prometheus": {"url": "http://127.0.0.1:1"},
+        "metrics": [{"name": "errors", "preset": "ErrorRate", "comparison": {}}],
+    },
+}
+
+
+def brief(*, burst: float | None = None, adopted: int = 0) -> Forecast:
+    """The plan for 40 nodes with a history of so much variation, or none; some run the revision already."""
+    statement = state(model("2.0.0").spec, revision_digest(model("2.0.0").spec))
+    names = tuple(f"edge-{i:02}" for i in range(40))
+    report = NodeModelStatus(
+        namespace="plant", name="pump", active=statement.revision, desired=statement.revision,
+        state=ModelState.ACTIVE,
+    )  # fmt: skip
+    fleet = tuple(
+        NodeView(NodeFacts(name, {}, "amd64", 2**30), online=True, report=report if i < adopted else None)
+        for i, name in enumerate(names)
+    )
+    learned = None
+    if burst is not None:
+        made = trace(Traffic(nodes=40, rate=0.01, requests=100.0, burst=burst, history_ticks=192, ticks=1))
+        learned = learn_fleet(names, one(made.history, 0), 300.0)
+    return forecast(Occasion(rollout(**BRIEF), statement, fleet, NOW, {"errors": Rates(1200, 0.01, learned)}))
+
+
+@pytest.mark.parametrize(("name", "burst"), [("quiet", 0.05), ("restless", 2.0), ("assumed", None)])
+def test_the_table_says_what_its_exposures_rest_on(name: str, burst: float | None) -> None:
+    assert_golden(f"plan-{name}", to_table(brief(burst=burst)))
+
+
+def test_a_restless_history_gives_a_longer_forecast_than_a_quiet_one() -> None:
+    quiet, restless = (brief(burst=burst).steps[0].gates[0] for burst in (0.05, 2.0))
+    assert quiet.ready_seconds is not None
+    assert restless.ready_seconds is not None
+    assert restless.ready_seconds > 1.5 * quiet.ready_seconds
+    assert quiet.baseline == restless.baseline == BaselineSource.HISTORY
+
+
+@pytest.mark.parametrize(("name", "adopted"), [("adopted", 40), ("partly-adopted", 12)])
+def test_the_table_says_what_becomes_of_nodes_that_run_it_already(name: str, adopted: int) -> None:
+    assert_golden(f"plan-{name}", to_table(brief(adopted=adopted)))
 
 
 def test_a_plan_against_a_file_of_nodes_needs_no_cluster(

@@ -1,20 +1,13 @@
 """What gates will need, step by step, before a rollout begins."""
 
-from dataclasses import replace
 from datetime import timedelta
 
-import numpy as np
 import pytest
 
-from edgecanary.analysis.outlook import assumed_baseline, planned_exposure
 from edgecanary.api.fields import JsonObject
 from edgecanary.rollout.forecast_gates import (
     GateOutlook,
-    GateScene,
-    Group,
     Rates,
-    StepTimes,
-    expected_exposure,
 )
 from tests.unit.rollout.forecasting import (
     COMPARED,
@@ -161,13 +154,14 @@ def test_randomization_with_too_few_choices_is_told() -> None:
     assert "TooFewArrangements" not in warned(look(wider, nodes(12), rates={"errors": Rates(2000, 0.01)}))
 
 
-def test_without_later_steps_the_exposure_is_that_of_the_statistics() -> None:
-    scene = GateScene((Group(5, 0.0),), 95, StepTimes(0.0, 3600.0, 86_400.0), 259_200, first=False)
-    bad_per_request, requests_per_second = 0.01, 0.2
-    ours = expected_exposure(scene, bad_per_request * requests_per_second, 7200, warmup=0, variation=0.02)
-    baseline = assumed_baseline(100, bad_per_request, variance=0.02)
-    known = np.full(100, 4 + bad_per_request * requests_per_second * 259_200)
-    theirs = planned_exposure(
-        replace(baseline, node_shape=known), np.full(100, requests_per_second), np.arange(100) < 5, 7200.0
+def test_choices_of_canaries_are_counted_within_strata() -> None:
+    metric: JsonObject = {"name": "errors", "preset": "ErrorRate", "comparison": {"method": "Randomization"}}
+    two = declared(
+        {"name": "some", "nodes": 3, "bakeSeconds": 3600},
+        {"name": "all", "percent": 100},
+        analysis=gates(metric),
     )
-    assert ours == pytest.approx(float(theirs), rel=1e-6)
+    rates = {"errors": Rates(2000, 0.01)}
+    text = warning(look(two, nodes(6, 6), rates=rates), "TooFewArrangements")
+    assert "3 of 12 nodes in some can be chosen in 90 within their strata" in text
+    assert "TooFewArrangements" not in warned(look(two, nodes(12), rates=rates))
