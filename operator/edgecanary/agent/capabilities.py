@@ -1,9 +1,9 @@
 """What this node has."""
 
-import os
 import platform
 from collections.abc import Iterable
 
+from edgecanary.agent.headroom import total_bytes
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 
@@ -20,11 +20,11 @@ _GO_NAMES = {
 
 
 def discover(runtimes: Iterable[Format], accelerators: Iterable[str]) -> Capabilities:
-    """The machine's architecture and memory, with the runtimes and accelerators that were named."""
+    """The machine's architecture, the memory that the agent may have, and the runtimes and accelerators named."""
     machine = platform.machine().lower()
     return Capabilities(
         architecture=_GO_NAMES.get(machine, machine),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_bytes=total_bytes(),
         accelerators=tuple(sorted(set(accelerators))),
         runtimes=tuple(sorted(set(runtimes))),
     )

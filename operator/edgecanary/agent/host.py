@@ -1,6 +1,8 @@
 """Memory of this process, as the operating system sees it."""
 
+import contextlib
 import ctypes
+import os
 import re
 from pathlib import Path
 
@@ -59,25 +61,48 @@ def private_bytes() -> int:
     return _status_bytes("RssAnon")
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process. 0 where unknown."""
-    return _status_bytes("VmRSS")
+class PeakMeter:
+    """The most memory that this process takes, read through files that are opened once, at its beginning.
 
-
-def reset_peak() -> None:
-    """Starts the peak anew at the present resident memory, where the kernel allows it."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_resident_bytes() -> int:
-    """The most resident memory this process had since `reset_peak`. 0 where unknown.
-
-    Taken from VmHWM, since the figure of getrusage still holds the parent's memory from before exec.
+    So it goes on working when the process may no longer open them. Where the kernel does not tell, 0 is read.
     """
-    return _status_bytes("VmHWM")
+
+    def __init__(self) -> None:
+        self._status = _open("/proc/self/status", os.O_RDONLY)
+        self._clear = _open("/proc/self/clear_refs", os.O_WRONLY)
+
+    def resident_bytes(self) -> int:
+        """Resident memory now."""
+        return self._read("VmRSS")
+
+    def reset(self) -> None:
+        """Starts the peak anew at the present resident memory, where the kernel allows it."""
+        if self._clear is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._clear, b"5")
+
+    def peak_bytes(self) -> int:
+        """The most resident memory since `reset`.
+
+        Taken from VmHWM, since the figure of getrusage still holds the parent's memory from before exec.
+        """
+        return self._read("VmHWM")
+
+    def _read(self, name: str) -> int:
+        if self._status is None:
+            return 0
+        try:
+            text = os.pread(self._status, 64 * 1024, 0).decode("ascii", "replace")
+        except OSError:
+            return 0
+        return _field_bytes(text, name)
+
+
+def _open(path: str, flags: int) -> int | None:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _status_bytes(name: str) -> int:
@@ -85,5 +110,9 @@ def _status_bytes(name: str) -> int:
         text = _STATUS.read_text()
     except OSError:
         return 0
+    return _field_bytes(text, name)
+
+
+def _field_bytes(text: str, name: str) -> int:
     fields = {match[1]: int(match[2]) for match in _FIELD.finditer(text)}
     return fields.get(name, 0) * 1024

@@ -47,14 +47,21 @@ class ProbeReport:
     peak_memory_bytes: int
     cases: int
     """Golden cases that ran; 0 without a golden file."""
+    sandbox: tuple[str, ...] = ()
+    """The layers of the sandbox that were in force."""
 
 
 class ProbeFailed(EdgecanaryError):
     """The revision must not serve here.
 
-    The reason is one of LoadFailed, IOMismatch, GoldenInvalid, GoldenMismatch, BudgetExceeded, ProbeTimeout,
-    ProbeCrashed and UnsupportedFormat; the message names the tensor or field, the value and the rule.
+    The reason is one of LoadFailed, IOMismatch, OperatorRefused, ExternalDataRefused, GoldenInvalid,
+    GoldenMismatch, BudgetExceeded, ProbeTimeout, ProbeCrashed and UnsupportedFormat; the message names the
+    tensor or field, the value and the rule.
     """
+
+
+class ProbeImpossible(EdgecanaryError):
+    """The node cannot try the revision now, through no fault of the model; it is tried again."""
 
 
 class ModelLoadFailed(EdgecanaryError):
@@ -68,7 +75,7 @@ class Prober(Protocol):
     """Tries a revision away from the serving process."""
 
     async def probe(self, installed: InstalledRevision) -> ProbeReport:
-        """Loads the revision and runs its golden cases. Raises ProbeFailed."""
+        """Loads the revision and runs its golden cases. Raises ProbeFailed and ProbeImpossible."""
         ...
 
 

@@ -6,23 +6,40 @@ started, when it does not answer in time. Whatever it writes is read up to a bou
 
 import asyncio
 import contextlib
+import logging
+import math
 import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import edgecanary
-from edgecanary.agent.ports import InstalledRevision, ProbeFailed, ProbeReport
-from edgecanary.agent.probe_task import GoldenTask, ProbeResult, ProbeTask, decode_answer
+from edgecanary.agent import headroom
+from edgecanary.agent.ports import InstalledRevision, ProbeFailed, ProbeImpossible, ProbeReport
+from edgecanary.agent.probe_task import Errand, GoldenTask, ProbeAnswer, ProbeResult, ProbeTask, decode_answer
 from edgecanary.agent.runtime.catalog import supported_formats
+from edgecanary.agent.sandbox.layers import (
+    Confines,
+    Enforced,
+    SandboxSettings,
+    required_layers,
+    sandbox_words,
+)
 from edgecanary.agent.tensors import tensor_types
+from edgecanary.api.artifacts import Variant
+from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS
 from edgecanary.base.errors import EdgecanaryError
 from edgecanary.base.quantities import human_bytes, parse_bytes
 
+log = logging.getLogger(__name__)
+
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_WORDS_BYTES = 2000
+_INTERPRETER_BYTES = 128 * 2**20
+"""What the interpreter and a runtime take before they hold a model."""
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
 """The child gets these variables and no others: the agent's environment may hold secrets."""
 
@@ -38,54 +55,101 @@ class ProbeLimits:
     address_space_per_file_byte: int = 4
     """More for larger models: a runtime holds the file, the parsed graph and the optimised one."""
     threads: int = 1
+    margin_percent: int = 10
+    """What is measured must be within the budget when it is this much more."""
+    onnx_domains: tuple[str, ...] = ()
+    """Domains of operators that models may use beside the usual ones."""
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
 
 
 class SubprocessProber:
     """Probes revisions, one at a time, each in a process of its own."""
 
-    def __init__(self, limits: ProbeLimits | None = None) -> None:
+    def __init__(
+        self, limits: ProbeLimits | None = None, available_bytes: Callable[[], int] = headroom.available_bytes
+    ) -> None:
+        """`available_bytes` tells how much memory could be had now."""
         self._limits = limits or ProbeLimits()
+        self._available_bytes = available_bytes
         self._turn = asyncio.Lock()
 
+    async def survey(self) -> Enforced:
+        """Which layers of the sandbox this node can put into force. Raises ProbeImpossible."""
+        async with self._turn:
+            errand = Errand(_confines(self._limits, self._limits.address_space_bytes, ()))
+            answer = await self._run_child(errand)
+        if isinstance(answer, EdgecanaryError):
+            raise ProbeImpossible(answer.reason, answer.message)
+        return answer.sandbox
+
     async def probe(self, installed: InstalledRevision) -> ProbeReport:
-        """Loads the revision and runs its golden cases. Raises ProbeFailed."""
+        """Loads the revision and runs its golden cases. Raises ProbeFailed and ProbeImpossible."""
         supported = supported_formats()
-        if installed.variant.format not in supported:
+        variant = installed.variant
+        if variant.format not in supported:
             raise ProbeFailed(
                 "UnsupportedFormat",
-                f"variant {installed.variant.name!r}: format {installed.variant.format} cannot run on this node, "
+                f"variant {variant.name!r}: format {variant.format} cannot run on this node, "
                 f"which has {', '.join(supported) or 'no runtime'}",
             )
         async with self._turn:
-            answer = await self._run_child(_task(installed, self._limits))
+            memory = self._room_for(installed)
+            answer = await self._run_child(_errand(installed, self._limits, memory))
         if isinstance(answer, EdgecanaryError):
-            raise ProbeFailed(answer.reason, f"variant {installed.variant.name!r}: {answer.message}")
-        report = ProbeReport(
-            load_milliseconds=answer.load_milliseconds,
-            latency_p95_milliseconds=answer.latency_p95_milliseconds,
-            peak_memory_bytes=answer.peak_memory_bytes,
-            cases=answer.cases,
+            raise ProbeFailed(answer.reason, f"variant {variant.name!r}: {answer.message}")
+        layers, missing = answer.sandbox.layers, answer.sandbox.missing
+        log.info(
+            "%s: probed within %s; %s", installed.key, ", ".join(layers) or "nothing", sandbox_words(missing)
         )
-        _check_budget(installed, report)
-        return report
+        result = answer.outcome
+        if isinstance(result, EdgecanaryError):
+            if result.reason == "SandboxMissing":
+                raise ProbeImpossible(result.reason, _missing_words(result.message))
+            raise ProbeFailed(result.reason, f"variant {variant.name!r}: {result.message}")
+        if result is None:
+            raise ProbeFailed(
+                "ProbeCrashed", f"variant {variant.name!r}: the probe said nothing of the model"
+            )
+        check_budget(installed.variant, result, margin_percent=self._limits.margin_percent)
+        return ProbeReport(
+            load_milliseconds=result.load_milliseconds,
+            latency_p95_milliseconds=math.ceil(result.latency_p95_microseconds / 1000),
+            peak_memory_bytes=result.peak_memory_bytes,
+            cases=result.cases,
+            sandbox=tuple(layers),
+        )
 
-    async def _run_child(self, task: ProbeTask) -> ProbeResult | EdgecanaryError:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-s",
-            "-m",
-            "edgecanary.agent.probe_worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-            env=_environment(),
-            start_new_session=True,
-        )
+    def _room_for(self, installed: InstalledRevision) -> int:
+        """Memory that the probe may take of what is free. Raises ProbeImpossible when that is too little."""
+        budget, size = installed.variant.budget, sum(file.size_bytes for file in installed.variant.files)
+        if budget is not None and budget.peak_memory is not None:
+            size = parse_bytes(budget.peak_memory, field="budget.peakMemory")
+        free, needed = self._available_bytes(), size + _INTERPRETER_BYTES
+        if free < needed:
+            raise ProbeImpossible(
+                "MemoryShort",
+                f"the probe needs {human_bytes(needed)} of memory, with the {human_bytes(size)} of the model, and "
+                f"{human_bytes(free)} are free; it is tried again: end what takes the memory, or raise the limit",
+            )
+        return free
+
+    async def _run_child(self, errand: Errand) -> ProbeAnswer | EdgecanaryError:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-B", "-P", "-s", "-m", "edgecanary.agent.probe_worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProbeImpossible("ProbeNotStarted", f"no process can be started: {error}") from error
         try:
             async with asyncio.timeout(self._limits.wall_seconds):
-                answer, words = await _converse(child, task.to_json())
+                answer, words = await _converse(child, errand.to_json())
                 await child.wait()
         except TimeoutError:
             return EdgecanaryError(
@@ -132,7 +196,7 @@ async def _end(child: Process) -> None:
     await child.wait()
 
 
-def _judge(status: int, answer: bytes, words: bytes, limits: ProbeLimits) -> ProbeResult | EdgecanaryError:
+def _judge(status: int, answer: bytes, words: bytes, limits: ProbeLimits) -> ProbeAnswer | EdgecanaryError:
     if status == 0:
         decoded = decode_answer(answer)
         if decoded is not None:
@@ -153,47 +217,74 @@ def _judge(status: int, answer: bytes, words: bytes, limits: ProbeLimits) -> Pro
     )
 
 
-def _task(installed: InstalledRevision, limits: ProbeLimits) -> ProbeTask:
+def _errand(installed: InstalledRevision, limits: ProbeLimits, memory: int) -> Errand:
     variant = installed.variant
     golden = None
+    readable = [str(installed.directory)]
     if installed.golden is not None and installed.golden_path is not None:
+        readable.append(str(installed.golden_path))
         golden = GoldenTask(
             path=str(installed.golden_path),
             relative_tolerance=float(installed.golden.relative_tolerance),
             absolute_tolerance=float(installed.golden.absolute_tolerance),
         )
-    size = sum(file.size_bytes for file in variant.files)
-    return ProbeTask(
-        model=str(installed.directory / variant.entrypoint),
+    task = ProbeTask(
+        directory=str(installed.directory),
+        entrypoint=variant.entrypoint,
+        sizes={file.path: file.size_bytes for file in variant.files},
+        domains=(*DEFAULT_DOMAINS, *limits.onnx_domains),
         format=variant.format.value,
         inputs=tensor_types(installed.io.inputs),
         outputs=tensor_types(installed.io.outputs),
         golden=golden,
         threads=limits.threads,
-        address_space_bytes=limits.address_space_bytes + limits.address_space_per_file_byte * size,
+    )
+    size = sum(file.size_bytes for file in variant.files)
+    space = limits.address_space_bytes + limits.address_space_per_file_byte * size
+    return Errand(_confines(limits, memory, tuple(readable), space), task)
+
+
+def _confines(
+    limits: ProbeLimits, memory: int, readable: tuple[str, ...], space: int | None = None
+) -> Confines:
+    return Confines(
+        address_space_bytes=space or limits.address_space_bytes,
+        memory_bytes=memory,
         cpu_seconds=limits.cpu_seconds,
+        readable=readable,
+        user_id=limits.sandbox.user_id,
+        required=required_layers(limits.sandbox, root=os.geteuid() == 0),
+        parent=os.getpid(),
     )
 
 
-def _check_budget(installed: InstalledRevision, report: ProbeReport) -> None:
-    budget = installed.variant.budget
+def _missing_words(missing: str) -> str:
+    return (
+        f"the node lacks layers of the probe's sandbox that are required: {missing}; give the node a kernel and "
+        "rights that have them, or start the agent with --probe-sandbox best-effort"
+    )
+
+
+def check_budget(variant: Variant, result: ProbeResult, *, margin_percent: int) -> None:
+    """Whether what was measured is within the variant's budget with a margin. Raises ProbeFailed."""
+    budget = variant.budget
     if budget is None:
         return
-    where = f"variant {installed.variant.name!r}: budget"
+    where, factor = f"variant {variant.name!r}: budget", 1 + margin_percent / 100
     if budget.peak_memory is not None:
-        allowed = parse_bytes(budget.peak_memory, field="budget.peakMemory")
-        if report.peak_memory_bytes > allowed:
+        taken = result.peak_memory_bytes
+        if taken * factor > parse_bytes(budget.peak_memory, field="budget.peakMemory"):
             raise ProbeFailed(
                 "BudgetExceeded",
-                f"{where}.peakMemory: loading and running took {human_bytes(report.peak_memory_bytes)}, "
-                f"at most {budget.peak_memory} is allowed",
+                f"{where}.peakMemory: loading and running took {human_bytes(taken)}, "
+                f"with a margin of {margin_percent} % at most {budget.peak_memory} is allowed",
             )
     latency = budget.latency_p95_milliseconds
-    if latency is not None and report.latency_p95_milliseconds > latency:
+    if latency is not None and result.latency_p95_microseconds * factor > latency * 1000:
         raise ProbeFailed(
             "BudgetExceeded",
-            f"{where}.latencyP95Milliseconds: {report.latency_p95_milliseconds} ms measured, "
-            f"at most {latency} ms is allowed",
+            f"{where}.latencyP95Milliseconds: {result.latency_p95_microseconds / 1000:g} ms measured, "
+            f"with a margin of {margin_percent} % at most {latency} ms is allowed",
         )
 
 

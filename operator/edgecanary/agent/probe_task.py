@@ -4,11 +4,15 @@ Standard library only, since the child pays for each import.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from edgecanary.agent.sandbox.layers import Confines, Enforced
 from edgecanary.agent.tensors import TensorType
 from edgecanary.base.errors import EdgecanaryError
+
+_MAX_MESSAGE = 4000
 
 
 @dataclass(frozen=True)
@@ -22,31 +26,48 @@ class GoldenTask:
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """What the child is to try, and within what."""
+    """The model that the child is to try."""
 
-    model: str
-    """Path of the file that the runtime loads."""
+    directory: str
+    """Holds the revision's files."""
+    entrypoint: str
+    """The file that the runtime loads, by its path in the directory."""
+    sizes: Mapping[str, int]
+    """Length of each file that the variant declares, by path."""
+    domains: tuple[str, ...]
+    """Domains of operators that the model may use."""
     format: str
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
     golden: GoldenTask | None
     threads: int
-    address_space_bytes: int
-    cpu_seconds: int
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the child is to take from itself, and what it is to do then."""
+
+    confines: Confines
+    task: ProbeTask | None = None
+    """None when it is only to say what confines it."""
 
     def to_json(self) -> bytes:
-        """The task for the child's standard input."""
+        """The errand for the child's standard input."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """The task as the parent wrote it."""
+        """The errand as the parent wrote it."""
         fields = json.loads(data)
-        golden = fields.pop("golden")
-        inputs, outputs = (_tensors(fields.pop(role)) for role in ("inputs", "outputs"))
-        return cls(
-            **fields, inputs=inputs, outputs=outputs, golden=None if golden is None else GoldenTask(**golden)
-        )
+        confines, task = fields["confines"], fields["task"]
+        confines |= {name: tuple(confines[name]) for name in ("readable", "required")}
+        if task is None:
+            return cls(Confines(**confines))
+        golden = task.pop("golden")
+        inputs, outputs = (_tensors(task.pop(role)) for role in ("inputs", "outputs"))
+        task["domains"] = tuple(task["domains"])
+        wanted = None if golden is None else GoldenTask(**golden)
+        return cls(Confines(**confines), ProbeTask(**task, inputs=inputs, outputs=outputs, golden=wanted))
 
 
 @dataclass(frozen=True)
@@ -54,9 +75,18 @@ class ProbeResult:
     """What the child measured."""
 
     load_milliseconds: int
-    latency_p95_milliseconds: int
+    latency_p95_microseconds: int
     peak_memory_bytes: int
     cases: int
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """What confined the child, and what came of its task."""
+
+    sandbox: Enforced
+    outcome: ProbeResult | EdgecanaryError | None = None
+    """None when it had no task."""
 
 
 def _tensors(items: list[dict[str, object]]) -> tuple[TensorType, ...]:
@@ -69,20 +99,30 @@ def _lengths(shape: object) -> list[int]:
     return [int(length) for length in shape] if isinstance(shape, list) else []
 
 
-def encode_answer(answer: ProbeResult | EdgecanaryError) -> bytes:
+def encode_answer(answer: ProbeAnswer) -> bytes:
     """The child's answer for its standard output."""
-    if isinstance(answer, ProbeResult):
-        return json.dumps({"passed": asdict(answer)}).encode()
-    return json.dumps({"failed": {"reason": answer.reason, "message": answer.message[:4000]}}).encode()
+    told: dict[str, object] = {"sandbox": asdict(answer.sandbox)}
+    if isinstance(answer.outcome, ProbeResult):
+        told["passed"] = asdict(answer.outcome)
+    elif answer.outcome is not None:
+        told["failed"] = {"reason": answer.outcome.reason, "message": answer.outcome.message[:_MAX_MESSAGE]}
+    return json.dumps(told).encode()
 
 
-def decode_answer(data: bytes) -> ProbeResult | EdgecanaryError | None:
+def decode_answer(data: bytes) -> ProbeAnswer | None:
     """The child's answer, or None when these bytes are not one: the child is not trusted to be whole."""
     try:
-        answer = json.loads(data)
-        if "passed" in answer:
-            return ProbeResult(**{name: int(value) for name, value in answer["passed"].items()})
-        failed = answer["failed"]
-        return EdgecanaryError(str(failed["reason"]), str(failed["message"]))
+        told = json.loads(data)
+        layers, missing = told["sandbox"]["layers"], told["sandbox"]["missing"]
+        sandbox = Enforced(
+            [str(layer) for layer in layers], {str(layer): str(why) for layer, why in missing.items()}
+        )
+        if "passed" in told:
+            numbers = {name: int(value) for name, value in told["passed"].items()}
+            return ProbeAnswer(sandbox, ProbeResult(**numbers))
+        if "failed" in told:
+            failed = told["failed"]
+            return ProbeAnswer(sandbox, EdgecanaryError(str(failed["reason"]), str(failed["message"])))
+        return ProbeAnswer(sandbox)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -11,10 +11,12 @@ from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
 from edgecanary.agent.installer import Installer
+from edgecanary.agent.ports import ProbeImpossible
 from edgecanary.agent.probe import SubprocessProber
 from edgecanary.agent.report import Outbox, build_status
 from edgecanary.agent.reporter import Reporter
 from edgecanary.agent.runtime.catalog import supported_formats
+from edgecanary.agent.sandbox.layers import sandbox_words
 from edgecanary.agent.serving.server import InferenceServer, MetricsServer
 from edgecanary.agent.settings import AgentSettings
 from edgecanary.agent.steps import Workshop
@@ -51,12 +53,15 @@ class Agent:
             Downloader(settings.download, settings.download_ca_file),
             margin_bytes=settings.disk_margin_bytes,
         )
-        workshop = Workshop(self._store, installer, SubprocessProber(settings.probe), self._server, clock)
+        self._telemetry = telemetry
+        self._prober = SubprocessProber(settings.probe)
+        self._sandbox: tuple[str, ...] = ()
+        workshop = Workshop(self._store, installer, self._prober, self._server, clock)
 
         def compose() -> EdgeNodeStatus:
             return build_status(
                 self._supervisor.records,
-                capabilities,
+                capabilities.model_copy(update={"probe_sandbox": self._sandbox}),
                 agent_version=__version__,
                 now=clock.now(),
                 node_uid=self._supervisor.node_uid,
@@ -85,9 +90,25 @@ class Agent:
             stack.callback(self._cluster.stop)
             reporting = asyncio.create_task(self._reporter.run(), name="reporter")
             stack.callback(reporting.cancel)
+            surveying = asyncio.create_task(self._survey(), name="sandbox survey")
+            stack.callback(surveying.cancel)
             log.info("agent %s of node %s runs", __version__, self._settings.node)
             await _first(stopping, reporting)
             log.info("agent of node %s stops", self._settings.node)
+
+    async def _survey(self) -> None:
+        """Finds out, once, what confines probes on this node, and tells it everywhere."""
+        try:
+            found = await self._prober.survey()
+        except ProbeImpossible as error:
+            log.error("what confines probes on this node is not known: %s", error)
+            return
+        log.info("probes run within %s", ", ".join(found.layers) or "nothing")
+        if found.missing:
+            log.warning("probes run without %s", sandbox_words(found.missing))
+        self._sandbox = tuple(sorted(found.layers))
+        self._telemetry.set_sandbox(found.layers, found.missing)
+        self._reporter.changed()
 
 
 async def _first(stopping: asyncio.Event, reporting: "asyncio.Task[None]") -> None:

@@ -10,7 +10,14 @@ from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.orders import active, reverted
-from edgecanary.agent.ports import ModelKey, ModelLoadFailed, ModelServer, ProbeFailed, Prober
+from edgecanary.agent.ports import (
+    ModelKey,
+    ModelLoadFailed,
+    ModelServer,
+    ProbeFailed,
+    ProbeImpossible,
+    Prober,
+)
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
@@ -139,6 +146,8 @@ class Steps:
             report = await self._shop.prober.probe(installed)
         except ProbeFailed as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
+        except ProbeImpossible as error:
+            raise Delay(_verdict(ModelResult.PRECHECK_FAILED, error.reason, error.message)) from error
         measured = ProbeMeasurement(
             variant=target.variant.name,
             load_milliseconds=report.load_milliseconds,

@@ -4,6 +4,7 @@ All series of a revision start at 0 before it takes traffic, so that an increase
 event; they vanish when the revision leaves the node. Used from the event loop's thread only.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,6 +99,12 @@ class Telemetry:
             ("status",),
             registry=self.registry,
         )
+        self._sandbox = Gauge(
+            "edgecanary_probe_sandbox_layer",
+            "1 for a layer of the probe's sandbox that this node puts into force, 0 for one that it cannot.",
+            ("layer",),
+            registry=self.registry,
+        )
         self._open: set[Identity] = set()
         info = Gauge(
             "edgecanary_agent_info", "1, with the agent's version.", ("version",), registry=self.registry
@@ -151,6 +158,13 @@ class Telemetry:
     def count_refused(self, status: int) -> None:
         """Counts a request that no model saw."""
         self._refused.labels(str(status)).inc()
+
+    def set_sandbox(self, in_force: Iterable[str], missing: Iterable[str]) -> None:
+        """Shows which layers of the probe's sandbox this node has."""
+        for layer in missing:
+            self._sandbox.labels(layer).set(0)
+        for layer in in_force:
+            self._sandbox.labels(layer).set(1)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""

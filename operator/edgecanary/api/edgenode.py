@@ -64,6 +64,12 @@ class Capabilities(ApiModel):
     runtimes: tuple[Format, ...] = Field(
         default=(), max_length=8, description="Formats that the agent can run.", json_schema_extra=LIST_SET
     )
+    probe_sandbox: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Layers of the probe's sandbox that are in force on the node; known soon after the agent's start.",
+        json_schema_extra=LIST_SET,
+    )
 
 
 class ProbeMeasurement(ApiModel):

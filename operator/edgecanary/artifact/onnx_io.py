@@ -4,13 +4,12 @@ ONNX files are protocol buffers (onnx.proto, ModelProto). Only the few fields on
 inputs and outputs are walked; weights are stepped over, so a model of any size costs next to nothing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgecanary.api.artifacts import DataType, ModelIO, TensorSpec
+from edgecanary.artifact.onnx_wire import WireReader
 from edgecanary.base.errors import InvalidInput
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GRAPH = 7  # ModelProto.graph
 _INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12  # GraphProto
 _MAX_TENSORS = 4096
@@ -31,8 +30,6 @@ ELEMENT_TYPES: dict[int, DataType] = {
     13: DataType.UINT64,
 }
 """TensorProto.DataType to the names of the Open Inference Protocol."""
-
-Value = int | memoryview
 
 
 @dataclass(frozen=True)
@@ -110,19 +107,19 @@ def _mismatch(where: str, message: str, field: str) -> InvalidInput:
 def _tensor(data: memoryview) -> DeclaredTensor:
     name = _name_of(data, 1)
     tensor_type = _only(_only(data, 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
-    element = next((v for f, v in _fields(tensor_type) if f == 1 and isinstance(v, int)), 0)
+    element = next((v for _, v in WireReader().fields(tensor_type, (1,)) if isinstance(v, int)), 0)
     shapes = _all(tensor_type, 2)
     dims = tuple(_dimension(dim) for shape in shapes for dim in _all(shape, 1))
     return DeclaredTensor(name, ELEMENT_TYPES.get(element), dims)
 
 
 def _dimension(data: memoryview) -> int:
-    value = next((v for f, v in _fields(data) if f == 1 and isinstance(v, int)), -1)
+    value = next((v for _, v in WireReader().fields(data, (1,)) if isinstance(v, int)), -1)
     return value if 0 < value < 2**31 else -1
 
 
 def _name_of(data: memoryview, number: int) -> str:
-    return next((bytes(v).decode() for f, v in _fields(data) if f == number and not isinstance(v, int)), "")
+    return next((bytes(part).decode() for _, part in WireReader().parts(data, number)), "")
 
 
 def _only(data: memoryview, number: int) -> memoryview:
@@ -133,42 +130,7 @@ def _only(data: memoryview, number: int) -> memoryview:
 
 
 def _all(data: memoryview, number: int) -> list[memoryview]:
-    found = [v for f, v in _fields(data) if f == number and not isinstance(v, int)]
+    found = [part for _, part in WireReader().parts(data, number)]
     if number in (_INPUT, _OUTPUT) and len(found) > _MAX_TENSORS:
         raise ValueError(f"it declares {len(found)} tensors, more than {_MAX_TENSORS}")
     return found
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
-    """The fields of a protocol buffer message, in order; bytes are views, nothing is copied."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            size, at = _varint(data, at)
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-        else:
-            raise ValueError(f"byte {at}: wire type {wire} does not occur in ONNX")
-        if at + size > len(data):
-            raise ValueError(f"byte {at}: a field of {size} bytes runs past the end")
-        yield number, data[at : at + size]
-        at += size
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise ValueError("it ends in the middle of a field")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError(f"byte {at}: a number has more than 10 bytes")

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecanary.agent import process
+from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
+from edgecanary.agent.sandbox.layers import SandboxSettings
 from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
@@ -17,6 +19,7 @@ from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.nodeaccess import ApiAccess
 
+_SANDBOX = ("best-effort", "required")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -44,6 +47,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     flags.text("--download-ca-file", default=None, help="certificates to trust for downloads", metavar="FILE")
     flags.text("--disk-margin", default="64Mi", help="what must stay free on the disk", metavar="QUANTITY")
     flags.many("--accelerator", help="an accelerator that the node has; may be repeated", metavar="NAME")
+    flags.text(
+        "--probe-sandbox",
+        default=_SANDBOX[0],
+        help="whether models are tried without a layer that the node lacks (best-effort) or not (required)",
+        metavar="MODE",
+    )
+    flags.count(
+        "--probe-margin-percent",
+        default=10,
+        help="what a probe measures must be within the budget when it is this much more",
+    )
+    flags.many(
+        "--onnx-domain", help="a further domain of ONNX operators that models may use", metavar="DOMAIN"
+    )
     flags.seconds("--heartbeat-seconds", default=600.0, help="how often the node reports without news")
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
@@ -78,8 +95,20 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
+        probe=_probe_limits(options),
     )
     return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))
+
+
+def _probe_limits(options: argparse.Namespace) -> ProbeLimits:
+    if options.probe_sandbox not in _SANDBOX:
+        rule = f"must be one of {', '.join(_SANDBOX)}, got {options.probe_sandbox!r}"
+        raise InvalidInput("--probe-sandbox", rule)
+    return ProbeLimits(
+        margin_percent=options.probe_margin_percent,
+        onnx_domains=tuple(options.onnx_domain or ()),
+        sandbox=SandboxSettings(required=options.probe_sandbox == "required"),
+    )
 
 
 def _access(options: argparse.Namespace) -> ApiAccess:

@@ -40,6 +40,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     flags.seconds("--resync-seconds", default=600.0, help="how often each kind is listed whole")
     flags.count("--url-ttl-seconds", default=86_400, help="how long download addresses are valid")
+    flags.many(
+        "--onnx-domain", help="a further domain of ONNX operators that models may use", metavar="DOMAIN"
+    )
     flags.text("--log-format", default="text", help="text or json", metavar="FORMAT")
 
 
@@ -70,4 +73,5 @@ def to_settings(options: argparse.Namespace) -> OperatorSettings:
         metrics_address=options.metrics_address,
         resync_seconds=options.resync_seconds,
         url_ttl_seconds=ttl,
+        onnx_domains=tuple(options.onnx_domain or ()),
     )

@@ -8,7 +8,7 @@ import hashlib
 import mmap
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,7 @@ from typing import BinaryIO
 from edgecanary.api.artifacts import MAX_FILE_BYTES, Format, Golden, ModelFile, Variant
 from edgecanary.api.edgemodel import EdgeModelSpec, VariantStatus, VariantVerdict
 from edgecanary.artifact.golden import check_golden
+from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS, check_content
 from edgecanary.artifact.onnx_io import check_onnx_io
 from edgecanary.base.errors import InvalidInput, Unavailable
 from edgecanary.base.quantities import human_bytes
@@ -39,8 +40,10 @@ class Checked:
     problem: InvalidInput | None = None
 
 
-def check_model(spec: EdgeModelSpec, store: ObjectStore) -> Checked:
-    """Fetches and checks every file.
+def check_model(
+    spec: EdgeModelSpec, store: ObjectStore, domains: Collection[str] = DEFAULT_DOMAINS
+) -> Checked:
+    """Fetches and checks every file. `domains` are those whose operators an ONNX file may use.
 
     Raises NotFound and Unavailable when a file cannot be had, for whatever reason: nothing is known then.
     """
@@ -50,7 +53,7 @@ def check_model(spec: EdgeModelSpec, store: ObjectStore) -> Checked:
         cases = _check_golden(spec, store) if spec.golden else 0
     except InvalidInput as error:
         return Checked(unknown, error)
-    results = [_check_variant(spec, index, store) for index in range(len(spec.variants))]
+    results = [_check_variant(spec, index, store, domains) for index in range(len(spec.variants))]
     problems = [error for _, error in results if error is not None]
     golden = f", {plural(cases, 'golden case')}" if cases else ""
     variants = tuple(
@@ -93,12 +96,16 @@ def _check_paths(variant: Variant, field: str) -> None:
 
 
 def _check_variant(
-    spec: EdgeModelSpec, index: int, store: ObjectStore
+    spec: EdgeModelSpec, index: int, store: ObjectStore, domains: Collection[str]
 ) -> tuple[VariantStatus, InvalidInput | None]:
     variant, field = spec.variants[index], f"spec.variants[{index}]"
     try:
         for position, file in enumerate(variant.files):
-            _check_file(spec, variant, file, f"{field}.files[{position}]", store)
+            where = f"{field}.files[{position}]"
+            if variant.format is Format.ONNX and file.path == variant.entrypoint:
+                _check_onnx(spec, variant, file, where, store, domains)
+            else:
+                _fetch(file, where, store, _ignore)
     except InvalidInput as error:
         verdict = VariantStatus(
             name=variant.name, verdict=VariantVerdict.REJECTED, reason=error.reason, message=error.message
@@ -114,17 +121,23 @@ def _check_variant(
     return accepted, None
 
 
-def _check_file(
-    spec: EdgeModelSpec, variant: Variant, file: ModelFile, field: str, store: ObjectStore
+def _check_onnx(
+    spec: EdgeModelSpec,
+    variant: Variant,
+    file: ModelFile,
+    field: str,
+    store: ObjectStore,
+    domains: Collection[str],
 ) -> None:
-    if variant.format is not Format.ONNX or file.path != variant.entrypoint:
-        _fetch(file, field, store, _ignore)
-        return
+    sizes = {declared.path: declared.size_bytes for declared in variant.files}
     with _temporary_file(file.size_bytes) as keep:
         _fetch(file, field, store, _writer(keep))
         keep.flush()
         view = memoryview(mmap.mmap(keep.fileno(), 0, access=mmap.ACCESS_READ))
-        check_onnx_io(view, spec.io, field=f"{field}.uri")
+        where = f"{field}.uri"
+        if spec.serve:
+            check_content(view, entrypoint=file.path, sizes=sizes, domains=domains, field=where)
+        check_onnx_io(view, spec.io, field=where)
 
 
 def _check_golden(spec: EdgeModelSpec, store: ObjectStore) -> int:

@@ -1,6 +1,7 @@
 """One look at an EdgeModel: its revision, the checks of its files, what nodes measured, the status."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -9,6 +10,7 @@ from edgecanary.api.edgemodel import EdgeModel, EdgeModelStatus, VariantStatus
 from edgecanary.api.edgenode import ProbeMeasurement
 from edgecanary.api.fields import JsonObject
 from edgecanary.api.meta import ConditionType
+from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS
 from edgecanary.artifact.revision import revision_digest
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
 from edgecanary.base.quantities import human_bytes
@@ -78,8 +80,10 @@ class _Loaded:
 class ModelReconciler:
     """Checks EdgeModels. What it found is in their status; it only remembers when to try again."""
 
-    def __init__(self, tools: Tools, random: Random) -> None:
+    def __init__(self, tools: Tools, random: Random, domains: Collection[str] = DEFAULT_DOMAINS) -> None:
+        """`domains` are those whose operators an ONNX file may use."""
         self._tools = tools
+        self._domains = domains
         self._random = random
         self._results: dict[ObjectKey, _Result] = {}
 
@@ -127,7 +131,7 @@ class ModelReconciler:
         spec = loaded.model.spec
         try:
             store = open_store(self._tools.secrets, loaded.key.namespace, spec.source_secret_ref)
-            checked = check_model(spec, store)
+            checked = check_model(spec, store, self._domains)
         except (InvalidInput, NotFound, WrongAnswer) as error:
             return self._retry(loaded, Situation("False", error.reason, error.message, reconciling=True))
         except Unavailable as error:

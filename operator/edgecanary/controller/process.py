@@ -12,6 +12,7 @@ from random import Random
 
 from edgecanary import __version__
 from edgecanary.api.fields import JsonObject
+from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS
 from edgecanary.base.clock import SystemClock
 from edgecanary.base.errors import Conflict, EdgecanaryError, NotFound
 from edgecanary.clients.access import Access
@@ -48,6 +49,8 @@ class OperatorSettings:
     metrics_address: str = ":8080"
     resync_seconds: float = 600.0
     url_ttl_seconds: int = 86_400
+    onnx_domains: tuple[str, ...] = ()
+    """Further domains of operators that models may use."""
 
 
 def run_operator(settings: OperatorSettings) -> int:
@@ -99,7 +102,8 @@ class _Operator:
             random=self._random,
         )
         observer = self._metrics
-        rollouts, models = RolloutReconciler(tools, signing), ModelReconciler(tools, self._random)
+        domains = (*DEFAULT_DOMAINS, *self._settings.onnx_domains)
+        rollouts, models = RolloutReconciler(tools, signing), ModelReconciler(tools, self._random, domains)
         self._rollouts = WorkQueue(
             "rollout", rollouts.reconcile, workers=_ROLLOUT_WORKERS, pace=Pace(cap=15.0), observer=observer
         )

@@ -68,7 +68,8 @@ def model_bytes(
 ) -> bytes:
     """A model file of this graph, in versions that every supported runtime reads."""
     graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(constants))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return bytes(model.SerializeToString())
 
 
@@ -160,17 +161,74 @@ def endless_model() -> bytes:
     )
 
 
-def hungry_model() -> bytes:
-    """Asks for 64 GiB when it runs."""
+def hungry_model(gibibytes: int = 64) -> bytes:
+    """Asks for that much memory when it runs; the model itself is small."""
     return model_bytes(
         [
-            helper.make_node("ConstantOfShape", ["size"], ["huge"]),
-            helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
-            helper.make_node("Add", ["x", "sum"], ["y"]),
+            helper.make_node("ConstantOfShape", ["s"], ["h"]),
+            helper.make_node("ReduceSum", ["h"], ["t"], keepdims=0),
+            helper.make_node("Add", ["x", "t"], ["y"]),
         ],
         [value("x", DataType.FP32, ["n", 4])],
         [value("y", DataType.FP32, ["n", 4])],
-        [helper.make_tensor("size", onnx.TensorProto.INT64, [1], [2**34])],
+        [helper.make_tensor("s", onnx.TensorProto.INT64, [1], [gibibytes * 2**28])],
+    )
+
+
+def tiny_hungry_model() -> bytes:
+    """64 GiB asked for by a file of fewer than 152 bytes: its only tensor is 2^34 numbers long."""
+    model = onnx.ModelProto(ir_version=8)
+    model.opset_import.add(version=17)
+    graph = model.graph
+    graph.name = "g"
+    graph.node.add(op_type="ConstantOfShape", input=["s"], output=["y"])
+    graph.initializer.add(name="s", data_type=onnx.TensorProto.INT64, dims=[1], int64_data=[2**34])
+    graph.input.add(name="x").type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph.input[0].type.tensor_type.shape.dim.add(dim_value=1)
+    graph.output.add(name="y").type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph.output[0].type.tensor_type.shape.dim.add(dim_param="n")
+    return bytes(model.SerializeToString())
+
+
+def crashing_model(depth: int = 60_000) -> bytes:
+    """A decision tree so deep that onnxruntime, which follows it by recursion, overflows its stack."""
+    ids = list(range(2 * depth + 1))
+    branches = [node % 2 == 0 and node < 2 * depth for node in ids]
+    leaves = [node for node, branch in zip(ids, branches, strict=True) if not branch]
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["x"],
+        ["y"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        nodes_treeids=[0] * len(ids),
+        nodes_nodeids=ids,
+        nodes_featureids=[0] * len(ids),
+        nodes_values=[float(number) for number in ids],
+        nodes_modes=["BRANCH_LEQ" if branch else "LEAF" for branch in branches],
+        nodes_truenodeids=[number + 2 if branch else 0 for number, branch in zip(ids, branches, strict=True)],
+        nodes_falsenodeids=[
+            number + 1 if branch else 0 for number, branch in zip(ids, branches, strict=True)
+        ],
+        target_treeids=[0] * len(leaves),
+        target_nodeids=leaves,
+        target_ids=[0] * len(leaves),
+        target_weights=[1.0] * len(leaves),
+    )
+    return model_bytes([node], [value("x", DataType.FP32, ["n", 4])], [value("y", DataType.FP32, ["n", 1])])
+
+
+def unknown_operator_model() -> bytes:
+    """Calls an operator that no runtime has, in a domain that is allowed."""
+    return foreign_operator_model("")
+
+
+def foreign_operator_model(domain: str) -> bytes:
+    """Calls an operator of this domain that no runtime has."""
+    return model_bytes(
+        [helper.make_node("Conjure", ["x"], ["y"], domain=domain)],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
     )
 
 
@@ -214,20 +272,27 @@ def install(
     key: ModelKey = KEY,
     golden_path: Path | None = None,
     budget: VariantBudget | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> InstalledRevision:
-    """A revision of one file in a directory of its own."""
+    """A revision in a directory of its own: the model and the files that lie beside it."""
     place = directory / f"{key}-{revision[:8]}"
     place.mkdir(parents=True)
-    (place / MODEL_FILE).write_bytes(model)
-    file = ModelFile(
-        path=MODEL_FILE, uri="https://models.example.com/model.onnx", sha256="0" * 64, size_bytes=len(model)
+    files = {MODEL_FILE: model, **(beside or {})}
+    for path, content in files.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_bytes(content)
+    declared = tuple(
+        ModelFile(
+            path=path, uri=f"https://models.example.com/{path}", sha256="0" * 64, size_bytes=len(content)
+        )
+        for path, content in files.items()
     )
     return InstalledRevision(
         key=key,
         revision=revision,
         version=f"1.0.{revision[0]}",
         directory=place,
-        variant=Variant(name="cpu", format=Format.ONNX, files=(file,), entrypoint=MODEL_FILE, budget=budget),
+        variant=Variant(name="cpu", format=Format.ONNX, files=declared, entrypoint=MODEL_FILE, budget=budget),
         io=io,
         golden_path=golden_path,
         golden=None if golden_path is None else golden(),

@@ -85,7 +85,7 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
 
 
 def test_every_reason_of_a_node_in_the_guide_exists() -> None:
-    known = {literal.value for literal in literals("agent", "clients/download.py")}
+    known = {literal.value for literal in literals("agent", "artifact/onnx_content.py", "clients/download.py")}
     assert documented(NODES, "Results", 2) <= known
 
 

@@ -17,8 +17,9 @@ Feeds: TypeAlias = "Mapping[str, Array]"
 class LoadFault(EdgecanaryError):
     """The runtime cannot load the model."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
         super().__init__("LoadFailed", message)
+        self.out_of_memory = out_of_memory
 
 
 class RunFault(EdgecanaryError):

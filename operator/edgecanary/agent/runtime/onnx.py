@@ -64,9 +64,7 @@ class OnnxRun:
         try:
             return cast("list[Array]", session.run(list(outputs), dict(feeds), self._options))
         except NATIVE_ERRORS as error:
-            text = _first_line(error)
-            memory = isinstance(error, MemoryError) or any(mark in text for mark in _OUT_OF_MEMORY)
-            raise RunFault(text, out_of_memory=memory) from error
+            raise RunFault(_first_line(error), out_of_memory=_is_out_of_memory(error)) from error
 
     def interrupt(self) -> None:
         """Ends the run before its next node or loop pass."""
@@ -98,12 +96,15 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         options.log_severity_level = _FATAL
+        # By its bytes or its name a file could be taken for another format, which nobody has checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         # A spinning pool answers sooner by microseconds and burns a core of a device that has one to give.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except NATIVE_ERRORS as error:
-            raise LoadFault(f"{model.name}: onnxruntime cannot load it: {_first_line(error)}") from error
+            text = f"{model.name}: onnxruntime cannot load it: {_first_line(error)}"
+            raise LoadFault(text, out_of_memory=_is_out_of_memory(error)) from error
         return OnnxSession(session)
 
 
@@ -121,6 +122,10 @@ def _tensors(nodes: Iterable[_NodeArg]) -> tuple[TensorType, ...]:
         )
         for node in nodes
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(mark in str(error) for mark in _OUT_OF_MEMORY)
 
 
 def _first_line(error: BaseException) -> str:
