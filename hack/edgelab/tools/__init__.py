@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import controlplane, prometheus_release
+from edgelab.tools import controlplane, prometheus_release, systemd_package
 
 
 @functools.cache
@@ -54,6 +54,16 @@ def promtool() -> Path:
         MissingToolError: it is not to be had.
     """
     return prometheus_release.find("promtool")
+
+
+@functools.cache
+def systemd_analyze() -> tuple[Path, Path | None]:
+    """Systemd's checker of units, from PATH or the Debian package, and the folder of its own libraries.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return systemd_package.find()
 
 
 @functools.cache

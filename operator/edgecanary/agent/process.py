@@ -11,6 +11,7 @@ from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
 from edgecanary.agent.installer import Installer
+from edgecanary.agent.notify import Notifier
 from edgecanary.agent.ports import ProbeImpossible
 from edgecanary.agent.probe import SubprocessProber
 from edgecanary.agent.report import Outbox, build_status
@@ -92,6 +93,11 @@ class Agent:
             stack.callback(reporting.cancel)
             surveying = asyncio.create_task(self._survey(), name="sandbox survey")
             stack.callback(surveying.cancel)
+            notifier = Notifier()
+            alive = asyncio.create_task(notifier.keep_alive(), name="signs of life")
+            stack.callback(alive.cancel)
+            notifier.ready()
+            stack.callback(notifier.stopping)
             log.info("agent %s of node %s runs", __version__, self._settings.node)
             await _first(stopping, reporting)
             log.info("agent of node %s stops", self._settings.node)

@@ -1,4 +1,4 @@
-"""`edgecanary agent`: the node agent."""
+"""`edgecanary agent`: the node agent, and its installation as a service of the host."""
 
 import argparse
 import logging
@@ -15,6 +15,7 @@ from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
+from edgecanary.cli import agent_install
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.nodeaccess import ApiAccess
@@ -24,8 +25,14 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Adds the subcommand's flags."""
-    flags = Flags(subparsers.add_parser("agent", help="run the node agent", description=__doc__))
+    """Adds the subcommand's flags, and its own subcommands."""
+    parser = subparsers.add_parser("agent", help="run the node agent", description=__doc__)
+    add_flags(Flags(parser))
+    agent_install.add_parsers(parser)
+
+
+def add_flags(flags: Flags) -> None:
+    """Adds the flags of the agent that runs."""
     flags.text(
         "--node", default=platform.node(), help="name of the Node that the agent runs on", metavar="NAME"
     )
@@ -69,7 +76,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the agent until it is told to stop; returns the exit code."""
+    """Runs the agent until it is told to stop, or (un)installs it; returns the exit code."""
+    if options.action is not None:
+        return agent_install.run(options, add_flags)
     if options.log_level not in _LEVELS:
         raise InvalidInput("--log-level", f"must be one of {', '.join(_LEVELS)}, got {options.log_level!r}")
     logging.basicConfig(

@@ -34,7 +34,7 @@ class Flags:
 
     def many(self, flag: str, *, help: str, metavar: str) -> None:  # noqa: A002
         """A flag that may be repeated; its variable holds a comma-separated list."""
-        name = _variable(flag)
+        name = variable(flag)
         given = [part.strip() for part in self._environ.get(name, "").split(",") if part.strip()]
         self._parser.add_argument(
             flag, action="append", default=given or None, help=f"{help} [{name}]", metavar=metavar
@@ -43,7 +43,7 @@ class Flags:
     def _add(
         self, flag: str, convert: Callable[[str], T], default: T | None, text: str, metavar: str
     ) -> None:
-        name = _variable(flag)
+        name = variable(flag)
         value: T | None = default
         if name in self._environ:
             try:
@@ -56,7 +56,8 @@ class Flags:
         )
 
 
-def _variable(flag: str) -> str:
+def variable(flag: str) -> str:
+    """The variable that stands for a flag."""
     return "EDGECANARY_" + flag.lstrip("-").replace("-", "_").upper()
 
 

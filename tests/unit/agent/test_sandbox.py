@@ -91,6 +91,15 @@ async def test_a_survey_tells_the_layers_without_a_model(told: Told) -> None:
     assert found.missing == told.missing
 
 
+def test_the_agent_probes_and_serves_within_its_systemd_unit(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.unit.agent.confined_agent", str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=True)
+    confined, layers, answer = done.stdout.splitlines()
+    assert (confined, answer) == ("confined", "[3.0, 4.0, 5.0, 6.0]")
+    # Without capabilities root cannot change its user either.
+    assert set(REQUIRED) <= set(layers.split()) <= set(Layer) - {Layer.OWN_USER}
+
+
 def probe_without_landlock(folder: Path, mode: str) -> str:
     command = [sys.executable, "-m", "tests.unit.agent.probe_without_landlock", str(folder), mode]
     return subprocess.run(

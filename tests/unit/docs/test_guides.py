@@ -11,11 +11,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecanary.agent.golden import load
+from edgecanary.agent.sandbox.layers import Layer
 from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.tensors import tensor_types
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.artifact.golden import check_golden
-from edgecanary.cli import agent, operator
+from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
 from edgecanary.controller.metrics import OperatorMetrics
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
@@ -25,6 +26,8 @@ ROLLOUTS = "docs/guides/rollouts.md"
 MODELS = "docs/guides/models.md"
 NODES = "docs/guides/nodes.md"
 OPERATING = "docs/guides/operating.md"
+HOST_SERVICE = "docs/guides/host-service.md"
+PROBE = "docs/guides/probe.md"
 
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]+)*|IOMismatch")
 CONDITION_STATUS = {"True", "False", "Unknown"}
@@ -85,7 +88,9 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
 
 
 def test_every_reason_of_a_node_in_the_guide_exists() -> None:
-    known = {literal.value for literal in literals("agent", "artifact/onnx_content.py", "clients/download.py")}
+    known = {
+        literal.value for literal in literals("agent", "artifact/onnx_content.py", "clients/download.py")
+    }
     assert documented(NODES, "Results", 2) <= known
 
 
@@ -98,6 +103,18 @@ def test_the_guide_names_every_reason_for_which_a_probe_fails() -> None:
 
 def test_the_guides_name_every_flag_of_the_agent() -> None:
     assert words(NODES, "Running it") == flags(agent, "agent")
+
+
+def test_the_guide_names_every_flag_of_the_agents_installation() -> None:
+    parser = argparse.ArgumentParser()
+    agent_install.add_parsers(parser)
+    (actions,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    shown = actions.choices["install"].format_help()
+    assert words(HOST_SERVICE, "Install") == set(re.findall(r"^  (--[a-z-]+)", shown, re.MULTILINE))
+
+
+def test_the_guide_names_every_layer_of_the_sandbox() -> None:
+    assert words(PROBE, "The sandbox") == set(Layer)
 
 
 def test_the_guides_name_every_flag_of_the_operator() -> None:
