@@ -113,6 +113,11 @@ class Edge:
         models = self.status().models
         return models[0] if models else None
 
+    def sandbox(self) -> set[str] | None:
+        """The layers that the node reports; None before it does."""
+        found = self.status().capabilities
+        return set(found.probe_sandbox) if found and found.probe_sandbox else None
+
     def node_uid(self) -> str:
         """The UID of the Node object."""
         return str(self.control_plane.admin.get("/api/v1/nodes/n1")["metadata"]["uid"])
@@ -163,6 +168,12 @@ def test_a_release_is_served_a_canary_takes_over_and_is_taken_back(edge: Edge) -
     report = edge.becomes(fp32)
     assert report.probe is not None
     assert report.probe.load_milliseconds > 0
+    assert until(edge.sandbox, "the layers of the sandbox") >= {
+        "Files",
+        "Limits",
+        "NoPrivileges",
+        "SystemCalls",
+    }
     assert edge.answers_with() == fp32["revision"]
 
     edge.release(fp32, canary=int8)

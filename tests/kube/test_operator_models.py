@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import cast
 
+import onnx
 import pytest
 from pydantic import JsonValue
 
@@ -203,6 +204,33 @@ def test_a_file_that_is_no_model_is_stalled(
     running.create(EDGE_MODELS, spec)
     running.until_ready(EDGE_MODELS, "False", "ModelInvalid")
     assert running.message(EDGE_MODELS).startswith("spec.variants[0].files[0].uri: is not an ONNX model")
+
+
+HOSTILE = {
+    "ExternalDataRefused": "reads '/etc/passwd', which must be one of the variant's files (",
+    "OperatorRefused": "operator 'Conjure' is of the domain 'com.evil', allowed are ",
+}
+
+
+@pytest.mark.parametrize("reason", HOSTILE)
+def test_a_model_that_would_read_files_or_call_strangers_is_stalled(
+    shared: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel, reason: str
+) -> None:
+    spec = shared.upload(s3, bucket, tiny)
+    key = str(model_file(spec)["uri"]).removeprefix(f"s3://{bucket}/")
+    model = onnx.load_model_from_string(s3.get(bucket, key))
+    if reason == "OperatorRefused":
+        model.graph.node.add(op_type="Conjure", domain="com.evil", output=["unused"])
+    else:
+        tensor = model.graph.initializer.add(name="k", data_location=onnx.TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="/etc/passwd")
+    replace_file(s3, bucket, model_file(spec), model.SerializeToString())
+    name = f"hostile-{reason.lower()}"
+    shared.create(EDGE_MODELS, spec, name)
+    shared.until_ready(EDGE_MODELS, "False", reason, name)
+    message = shared.message(EDGE_MODELS, name)
+    assert message.startswith("spec.variants[0].files[0].uri: ")
+    assert HOSTILE[reason] in message
 
 
 def test_one_bad_variant_stalls_the_model_and_each_has_its_verdict(

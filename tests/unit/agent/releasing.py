@@ -12,6 +12,7 @@ from edgecanary.agent.ports import (
     ModelKey,
     ModelLoadFailed,
     ProbeFailed,
+    ProbeImpossible,
     ProbeReport,
 )
 from edgecanary.agent.record import Target
@@ -203,6 +204,8 @@ class MemoryProber:
     cancelled: list[str] = field(default_factory=list)
     holds: asyncio.Event | None = None
     """Probing waits for this."""
+    impossible: dict[str, str] = field(default_factory=dict)
+    """Versions that the node cannot try now, and why."""
 
     async def probe(self, installed: InstalledRevision) -> ProbeReport:
         self.probed.append(installed.version)
@@ -212,6 +215,8 @@ class MemoryProber:
         except asyncio.CancelledError:
             self.cancelled.append(installed.version)
             raise
+        if installed.version in self.impossible:
+            raise ProbeImpossible("MemoryShort", self.impossible[installed.version])
         if installed.version in self.bad:
             raise ProbeFailed("GoldenMismatch", self.bad[installed.version])
         return ProbeReport(load_milliseconds=5, latency_p95_milliseconds=2, peak_memory_bytes=1000, cases=1)

@@ -106,3 +106,25 @@ async def test_going_back_works_though_there_is_no_room_for_two_models(
         await until(lambda: edge.record.rejected)
 
         assert edge.serves == a.revision
+
+
+async def test_a_node_that_cannot_probe_now_waits_tries_again_and_blames_no_model(
+    tmp_path: Path, a: RevisionStatement, b: RevisionStatement
+) -> None:
+    async with node(tmp_path, prober=MemoryProber(impossible={"2.0.0": "150 MiB are free"})) as edge:
+        releases = await running(edge, a)
+        edge.hear(releases.next(stable=a, canary=everywhere(b)))
+        await until(lambda: edge.prober.probed.count("2.0.0") > 2)
+
+        outcome = edge.record.outcome
+        assert (outcome.state, outcome.result, outcome.reason, outcome.message) == (
+            ModelState.PENDING,
+            ModelResult.PRECHECK_FAILED,
+            "MemoryShort",
+            "150 MiB are free",
+        )
+        assert edge.serves == "1.0.0"
+        assert not edge.record.rejected
+
+        edge.prober.impossible.clear()
+        await edge.settles(b)
