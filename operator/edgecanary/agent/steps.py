@@ -5,15 +5,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from edgecanary.agent.health import SoakOutcome, soak_verdict
+from edgecanary.agent.health import figures
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
+from edgecanary.agent.marks import Marks
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import ModelKey, ModelLoadFailed, ModelServer, ProbeFailed, Prober
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
+from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
 from edgecanary.base.errors import EdgecanaryError, InvalidInput
@@ -30,6 +32,7 @@ class Workshop:
     prober: Prober
     server: ModelServer
     clock: Clock
+    marks: Marks
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
 
@@ -49,7 +52,8 @@ class Steps:
         self._shop = workshop
         self._home: ModelFiles = workshop.store.files_of(key)
         self._key = key
-        self._serving: str | None = None
+        self.serving: str | None = None
+        """The revision that was brought up last."""
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -63,11 +67,16 @@ class Steps:
             State.COMMIT: self._commit,
             State.ROLLBACK: self._rollback,
         }
+        self._without_target: Mapping[State, Callable[[Record], Awaitable[Step]]] = {
+            State.REVERT: self._revert,
+            State.WITHDRAW: self._withdraw,
+        }
 
     async def act(self, record: Record) -> Step:
         """Does the state's work. Raises Delay when it cannot be done now, and OSError when the disk fails."""
-        if record.state is State.WITHDRAW:
-            return await self._withdraw(record)
+        work = self._without_target.get(record.state)
+        if work is not None:
+            return await work(record)
         if record.target is None:
             raise RuntimeError(f"{self._key}: state {record.state} without a target")
         return await self._table[record.state](record, record.target)
@@ -85,9 +94,11 @@ class Steps:
                 log.error("%s: %s does not load: %s", self._key, revision[:12], error)
                 continue
             other = next((item for item in whole if item != revision), None)
+            changes: dict[str, object] = {"active": revision, "previous": other}
             if revision != record.active:
                 log.warning("%s: serves its previous revision %s instead", self._key, revision[:12])
-            return record.model_copy(update={"active": revision, "previous": other})
+                changes |= {"crashes": 0, "failing": None}
+            return record.model_copy(update=changes)
         if whole:
             raise Delay(
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
@@ -136,7 +147,8 @@ class Steps:
         if not installed.serve:
             return Step(Event.PASSED, record)
         try:
-            report = await self._shop.prober.probe(installed)
+            with self._shop.marks.running(self._key, target.revision):
+                report = await self._shop.prober.probe(installed)
         except ProbeFailed as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         measured = ProbeMeasurement(
@@ -166,6 +178,7 @@ class Steps:
         return found.wait_seconds
 
     async def _switch(self, record: Record, target: Target) -> Step:
+        record = self.measure(record)
         try:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
@@ -181,25 +194,37 @@ class Steps:
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
             return Step(Event.PASSED, record)
-        loop = asyncio.get_running_loop()
-        began, limits = loop.time(), target.health
-        pause = min(1.0, max(0.2, limits.soak_seconds / 20))
-        while True:
-            counters = self._shop.server.counters(self._key, target.revision)
-            found = soak_verdict(counters, limits, loop.time() - began, crashes=target.crashes)
-            if found.outcome is SoakOutcome.PASSED:
-                return Step(Event.PASSED, record)
-            if found.outcome is SoakOutcome.FAILED:
-                verdict = _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message)
-                return _failed(record, target, verdict)
-            await asyncio.sleep(pause)
+        before = record.figures_of(record.active)
+        found = await self.watch(target.revision, lambda: (target.health, before)).soak(target.crashes)
+        if found is None:
+            return Step(Event.PASSED, record)
+        return _failed(record, target, _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message))
+
+    def watch(self, revision: str, measure: Measure) -> Watch:
+        """Looks after a revision that serves."""
+        return Watch(self._shop.server, self._key, revision, measure)
+
+    def measure(self, record: Record) -> Record:
+        """The record with the figures of the active revision as they are now."""
+        if record.active is None or self.serving != record.active:
+            return record
+        found = figures(record.active, self._shop.server.counters(self._key, record.active))
+        return record.measured(found)
 
     async def _commit(self, record: Record, target: Target) -> Step:
-        if self._serving != target.revision:
+        if self.serving != target.revision:
             await self._bring_up(target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
-        changes = {"active": target.revision, "previous": previous, "target": None, "outcome": outcome}
+        changes = {
+            "active": target.revision,
+            "previous": previous,
+            "abandoned": record.active if target.proven else None,
+            "target": None,
+            "outcome": outcome,
+            "crashes": 0,
+            "failing": None,
+        }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:
@@ -215,39 +240,96 @@ class Steps:
         outcome = reverted(target.revision, after.rejected[-1], sequence=record.sequence)
         return Step(Event.PASSED, after.model_copy(update={"outcome": outcome}))
 
+    async def _revert(self, record: Record) -> Step:
+        """Puts the previous revision in the place of the active one, which failed; rejects what failed."""
+        failed, back, verdict = record.active, record.way_back, record.failing
+        if failed is None or back is None or verdict is None or not await self._is_up(back):
+            return Step(Event.BLOCKED, record.model_copy(update={"previous": None, "target": None}))
+        now, target = self._shop.clock.now(), record.target
+        if target is not None and target.verdict is not None:
+            record = record.rejecting(
+                Rejection(revision=target.revision, attempt=target.attempt, verdict=target.verdict, time=now)
+            )
+        message = f"{verdict.message}; {self._home.installed(back).version} is active again"
+        told = verdict.model_copy(update={"message": message})
+        attempt = record.outcome.attempt if record.outcome.desired == failed else 0
+        after = record.rejecting(Rejection(revision=failed, attempt=attempt, verdict=told, time=now))
+        changes = {
+            "active": back,
+            "previous": None,
+            "target": None,
+            "outcome": reverted(failed, after.rejected[-1], sequence=record.sequence),
+            "crashes": 0,
+            "failing": None,
+        }
+        return Step(Event.PASSED, after.model_copy(update=changes))
+
+    async def _is_up(self, revision: str) -> bool:
+        """Whether the revision could be brought up, beside the failed one or in its place."""
+        if self.serving == revision:
+            return True
+        try:
+            await asyncio.to_thread(self._home.check, revision)
+            await self._bring_up_alone(revision)
+        except EdgecanaryError as error:
+            log.error("%s: there is no going back to %s: %s", self._key, revision[:12], error)
+            return False
+        return True
+
+    async def _bring_up_alone(self, revision: str) -> None:
+        """Brings the revision up; where there is no room beside what serves now, in its place."""
+        try:
+            await self._bring_up(revision)
+        except EdgecanaryError as error:
+            log.error("%s: %s does not load beside the failed one: %s", self._key, revision[:12], error)
+            await self._shop.server.deactivate(self._key)
+            self.serving = None
+            await self._bring_up(revision)
+
     async def _go_back(self, back: str | None) -> str:
         """Serves the active revision again, or nothing; says which."""
         if back is None:
             await self._shop.server.deactivate(self._key)
             await asyncio.to_thread(self._home.point_active, None)
-            self._serving = None
+            self.serving = None
             return "nothing is served"
-        if self._serving != back:
-            try:
-                await self._bring_up(back)
-            except EdgecanaryError as error:
-                log.error("%s: %s does not load beside the failed one: %s", self._key, back[:12], error)
-                await self._shop.server.deactivate(self._key)
-                await self._bring_up(back)
+        if self.serving != back:
+            await self._bring_up_alone(back)
         return f"{self._home.installed(back).version} is active again"
 
     async def _withdraw(self, record: Record) -> Step:
         await self._shop.server.deactivate(self._key)
         await asyncio.to_thread(self._home.point_active, None)
-        self._serving = None
-        changes = {"active": None, "previous": record.active or record.previous, "target": None}
+        self.serving = None
+        changes = {
+            "active": None,
+            "previous": record.active or record.previous,
+            "target": None,
+            "crashes": 0,
+            "failing": None,
+        }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _bring_up(self, revision: str) -> None:
         """Serves the revision and points the link to it. Raises EdgecanaryError; then nothing has changed."""
         installed = self._home.installed(revision)
+        await self._mark(lambda: self._home.mark_loading(revision))
         try:
             async with asyncio.timeout(self._shop.load_seconds):
                 await self._shop.server.activate(installed)
         except TimeoutError:
             raise ModelLoadFailed(f"loading took more than {self._shop.load_seconds:g} s") from None
-        self._serving = revision
+        finally:
+            await self._mark(self._home.clear_loading)
+        self.serving = revision
         await asyncio.to_thread(self._home.point_active, revision)
+
+    async def _mark(self, write: Callable[[], None]) -> None:
+        """Notes a load on disk. A disk that fails does not keep a revision from being served."""
+        try:
+            await asyncio.shield(asyncio.to_thread(write))
+        except OSError as error:
+            log.error("%s: the load cannot be noted: %s", self._key, error)
 
 
 def _failed(record: Record, target: Target, verdict: Verdict) -> Step:

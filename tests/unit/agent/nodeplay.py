@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
+from edgecanary.agent.marks import Marks
 from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
@@ -102,7 +103,9 @@ async def node(
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
-    workshop = Workshop(store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock)
+    workshop = Workshop(
+        store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock, Marks(data, data)
+    )
 
     def on_news() -> None:
         if records := found.supervisor.records:

@@ -193,6 +193,10 @@ class MemoryServer:
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         return self.answers if self.active.get(key) == revision else HealthCounters(0, 0)
 
+    async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        while self.counters(key, revision) == seen:
+            await asyncio.sleep(0.01)
+
 
 @dataclass
 class MemoryProber:
