@@ -13,6 +13,7 @@ from edgecanary import __version__
 from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.probe import SubprocessProber
@@ -58,8 +59,15 @@ class Agent:
             Downloader(settings.download, settings.download_ca_file),
             margin_bytes=settings.disk_margin_bytes,
         )
+        gatekeeper = Gatekeeper(settings.conditions, settings.places)
         workshop = Workshop(
-            self._store, installer, SubprocessProber(settings.probe), self._server, clock, self._marks
+            self._store,
+            installer,
+            SubprocessProber(settings.probe),
+            self._server,
+            clock,
+            self._marks,
+            gatekeeper,
         )
 
         def compose() -> EdgeNodeStatus:

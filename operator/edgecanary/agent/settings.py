@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.clients.download import DownloadLimits
 from edgecanary.clients.nodeaccess import ApiAccess
@@ -29,6 +31,9 @@ class AgentSettings:
     accelerators: tuple[str, ...] = ()
     disk_margin_bytes: int = 64 * 2**20
     """What must stay free on the disk after an installation."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """What the device must be like for an update."""
+    places: Places = field(default_factory=Places)
     download_ca_file: Path | None = None
     download: DownloadLimits = field(default_factory=DownloadLimits)
     retry: RetryPace = field(default_factory=RetryPace)

@@ -1,10 +1,12 @@
 """What is done in each state of an update."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.health import figures
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
@@ -12,6 +14,7 @@ from edgecanary.agent.machine import Event, State
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import ModelKey, ModelLoadFailed, ModelServer, ProbeFailed, Prober
+from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
@@ -33,6 +36,7 @@ class Workshop:
     server: ModelServer
     clock: Clock
     marks: Marks
+    gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
 
@@ -127,12 +131,33 @@ class Steps:
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
-        self._seconds_to_window(record, target)
+        try:
+            gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
+        except InvalidInput as error:
+            verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
+            raise Delay(verdict, retry=False) from error
         return Step(Event.PASSED, record)
 
     async def _download(self, record: Record, target: Target) -> Step:
-        await self._shop.installer.download(self._home, target)
+        if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
+            await self._shop.installer.download(self._home, target)
+            return Step(Event.PASSED, record)
+        await self._may_download(record, target)
+        coming = asyncio.ensure_future(self._shop.installer.download(self._home, target))
+        try:
+            while not (await asyncio.wait((coming,), timeout=LOOK_AGAIN_SECONDS))[0]:
+                await self._may_download(record, target)
+            coming.result()
+        finally:
+            await _cancelled(coming)
         return Step(Event.PASSED, record)
+
+    async def _may_download(self, record: Record, target: Target) -> None:
+        """Raises Delay when the device's conditions hold a download."""
+        now, known = self._shop.clock.now(), record.outcome.transition_time
+        held = await self._shop.gatekeeper.download(target.windows, now, known)
+        if held is not None:
+            raise _delay(held)
 
     async def _verify(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.verify, self._home, target)
@@ -160,22 +185,11 @@ class Steps:
         return Step(Event.PASSED, _with_target(record, target, probe=measured))
 
     async def _window(self, record: Record, target: Target) -> Step:
-        while True:
-            wait = self._seconds_to_window(record, target)
-            if wait <= 0:
-                return Step(Event.PASSED, record)
-            await asyncio.sleep(wait)
-
-    def _seconds_to_window(self, record: Record, target: Target) -> float:
-        """Seconds until the update windows are to be looked at again; 0 when the node may switch."""
-        try:
-            found = gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
-        except InvalidInput as error:
-            verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
-            raise Delay(verdict, retry=False) from error
-        if found.message:
-            log.debug("%s: %s", self._key, found.message)
-        return found.wait_seconds
+        now, known = self._shop.clock.now(), record.outcome.transition_time
+        held = await self._shop.gatekeeper.activation(target.windows, now, known)
+        if held is not None:
+            raise _delay(held)
+        return Step(Event.PASSED, record)
 
     async def _switch(self, record: Record, target: Target) -> Step:
         record = self.measure(record)
@@ -330,6 +344,18 @@ class Steps:
             await asyncio.shield(asyncio.to_thread(write))
         except OSError as error:
             log.error("%s: the load cannot be noted: %s", self._key, error)
+
+
+async def _cancelled(work: "asyncio.Future[None]") -> None:
+    """Ends work and waits until it is gone."""
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Delay):
+        await work
+
+
+def _delay(held: Held) -> Delay:
+    verdict = _verdict(ModelResult.NONE, held.reason, held.message)
+    return Delay(verdict, after_seconds=held.wait_seconds)
 
 
 def _failed(record: Record, target: Target, verdict: Verdict) -> Step:

@@ -322,7 +322,10 @@ class Updater:
     async def _pause(self, delay: Delay) -> None:
         """Reports why the work is held up, and waits for the next try or an order."""
         await self._note(self._pending(delay))
-        await self._sleep(self._backoff.next() if delay.retry else None)
+        if delay.after_seconds is not None:
+            await self._sleep(delay.after_seconds)
+        else:
+            await self._sleep(self._backoff.next() if delay.retry else None)
 
     def _pending(self, delay: Delay) -> Outcome:
         target = self.record.target

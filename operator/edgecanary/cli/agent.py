@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecanary.agent import process
+from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
+from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
+from edgecanary.clients.localhook import parse_hook
 from edgecanary.clients.nodeaccess import ApiAccess
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -48,7 +51,28 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
     )
+    _add_conditions(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
+
+
+def _add_conditions(flags: Flags) -> None:
+    """What the device must be like for an update."""
+    flags.switch("--require-mains", help="switch on mains power only")
+    flags.whole(
+        "--min-battery-percent",
+        low=1,
+        high=100,
+        help="charge needed to switch, or mains power",
+        metavar="PERCENT",
+    )
+    flags.whole(
+        "--max-temperature-celsius", low=-40, high=150, help="hottest for a switch", metavar="DEGREES"
+    )
+    flags.text("--metered-file", default=None, help="no downloads while this file is there", metavar="FILE")
+    flags.text("--hold-file", default=None, help="no switch while this file is there", metavar="FILE")
+    flags.text("--hold-url", default=None, help="local hook that allows a switch", metavar="URL")
+    flags.switch("--windows-hold-downloads", help="update windows hold downloads too")
+    flags.text("--sys-root", default="/sys", help="where power supplies and thermal zones are", metavar="DIR")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,11 +99,33 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         metrics_address=options.metrics_address,
         system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
         accelerators=tuple(options.accelerator or ()),
+        conditions=_conditions(options),
+        places=_places(options),
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
     )
     return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))
+
+
+def _conditions(options: argparse.Namespace) -> Conditions:
+    return Conditions(
+        require_mains=options.require_mains,
+        min_battery_percent=options.min_battery_percent,
+        max_temperature_celsius=options.max_temperature_celsius,
+        asks_for_link=options.metered_file is not None,
+        asks_application=options.hold_file is not None or options.hold_url is not None,
+        windows_hold_downloads=options.windows_hold_downloads,
+    )
+
+
+def _places(options: argparse.Namespace) -> Places:
+    return Places(
+        sys_root=Path(options.sys_root),
+        metered_file=_path(options.metered_file),
+        hold_file=_path(options.hold_file),
+        hold_hook=parse_hook(options.hold_url, field="--hold-url") if options.hold_url else None,
+    )
 
 
 def _access(options: argparse.Namespace) -> ApiAccess:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
 from edgecanary.agent.marks import Marks
@@ -97,6 +98,7 @@ async def node(
     clock: FixedClock | None = None,
     labels: dict[str, str] | None = None,
     pace: RetryPace = FAST,
+    gatekeeper: Gatekeeper | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
@@ -104,7 +106,13 @@ async def node(
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
     workshop = Workshop(
-        store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock, Marks(data, data)
+        store,
+        Installer(store, fetcher, margin_bytes=1000),
+        prober,
+        server,
+        clock,
+        Marks(data, data),
+        gatekeeper or Gatekeeper(),
     )
 
     def on_news() -> None:
