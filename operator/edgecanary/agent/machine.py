@@ -107,6 +107,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SWITCH, Event.RESTARTED): State.SWITCH,
     (State.SWITCH, Event.CRASHED): State.ROLLBACK,
     (State.HEALTH, Event.PASSED): State.COMMIT,
+    (State.HEALTH, Event.BLOCKED): State.HEALTH,
     (State.HEALTH, Event.FAILED): State.ROLLBACK,
     (State.HEALTH, Event.SUPERSEDED): State.ROLLBACK,
     (State.HEALTH, Event.RESTARTED): State.SWITCH,

@@ -17,6 +17,8 @@ ACTIVE = "Active"
 """The reason of an outcome in which all is well."""
 BOTH_FAILED = "BothFailed"
 """The reason of an outcome in which the revision that replaced a failed one fails too."""
+EVICTED = "Evicted"
+"""The reason of an outcome in which the active revision is not loaded, for want of memory."""
 KEPT = "Kept"
 """The reason of an outcome in which nothing is assigned and what is active goes on."""
 
@@ -214,6 +216,51 @@ def reverted(revision: str, rejection: Rejection, *, sequence: int) -> Outcome:
         attempt=rejection.attempt,
         sequence=sequence,
         transition_time=rejection.time,
+    )
+
+
+def evicted(record: Record, *, sequence: int, now: datetime) -> Outcome:
+    """The outcome of an active revision whose memory another model has for now."""
+    current = record.outcome
+    if (current.desired, current.state, current.reason) == (record.active, ModelState.PENDING, EVICTED):
+        return current
+    return Outcome(
+        desired=record.active,
+        state=ModelState.PENDING,
+        reason=EVICTED,
+        message="unloaded for models of a higher priority; its files stay, and it is loaded when there is memory",
+        attempt=current.attempt if current.desired == record.active else 0,
+        sequence=sequence,
+        transition_time=now,
+    )
+
+
+def waiting(record: Record, verdict: Verdict, now: datetime) -> Outcome:
+    """The outcome of work that has to wait."""
+    target = record.target
+    return Outcome(
+        desired=target.revision if target else record.active,
+        state=ModelState.PENDING,
+        result=verdict.result,
+        reason=verdict.reason,
+        message=verdict.message,
+        attempt=target.attempt if target else 0,
+        sequence=record.sequence,
+        transition_time=now,
+    )
+
+
+def damaged(lost: str, record: Record, now: datetime) -> Outcome:
+    """The outcome of an active revision that a start did not find whole."""
+    instead = f"{record.active[:12]} is served instead" if record.active else "nothing is served"
+    return Outcome(
+        desired=lost,
+        state=ModelState.PENDING,
+        result=ModelResult.VERIFY_FAILED,
+        reason="ActiveDamaged",
+        message=f"the files of {lost[:12]} on this node are damaged or do not load; {instead}",
+        sequence=record.sequence,
+        transition_time=now,
     )
 
 

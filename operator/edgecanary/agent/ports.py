@@ -113,6 +113,10 @@ class ModelServer(Protocol):
         """Stops serving the model; requests then get an error that says so. Unknown keys are fine."""
         ...
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        """Unloads the model for now; its requests get an error that says why, and to come again."""
+        ...
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
         ...

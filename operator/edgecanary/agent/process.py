@@ -16,6 +16,8 @@ from edgecanary.agent.cluster import Cluster
 from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import MemoryBudget
+from edgecanary.agent.notify import Notifier
 from edgecanary.agent.probe import SubprocessProber
 from edgecanary.agent.report import Outbox, build_status
 from edgecanary.agent.reporter import Reporter
@@ -67,6 +69,8 @@ class Agent:
             self._server,
             clock,
             self._marks,
+            Notifier(settings.notify_hook),
+            MemoryBudget(settings.memory_budget_bytes),
             gatekeeper,
         )
 

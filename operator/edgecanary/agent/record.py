@@ -134,6 +134,8 @@ class Record(ApiModel):
     """Processes that died while the active revision was loaded or ran; an hour without one clears it."""
     failing: Verdict | None = None
     """Set when the active revision is beyond its limits: it is about to be replaced, or nothing better is there."""
+    memory: dict[str, int] = Field(default_factory=dict)
+    """Bytes that the active and the previous revision took in their probes."""
     figures: tuple[Figures, ...] = ()
     """What the active and the previous revision did here."""
     alive: bool = False

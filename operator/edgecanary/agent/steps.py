@@ -10,10 +10,13 @@ from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.health import figures
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
+from edgecanary.agent.loading import Cradle, Loader
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
+from edgecanary.agent.notify import ASK_SECONDS, News, Notifier
 from edgecanary.agent.orders import active, reverted
-from edgecanary.agent.ports import ModelKey, ModelLoadFailed, ModelServer, ProbeFailed, Prober
+from edgecanary.agent.ports import ModelKey, ModelServer, ProbeFailed, Prober
 from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
@@ -21,7 +24,8 @@ from edgecanary.agent.timing import gate
 from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
-from edgecanary.base.errors import EdgecanaryError, InvalidInput
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
+from edgecanary.base.quantities import parse_bytes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,8 @@ class Workshop:
     server: ModelServer
     clock: Clock
     marks: Marks
+    notifier: Notifier = field(default_factory=Notifier)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
@@ -56,8 +62,8 @@ class Steps:
         self._shop = workshop
         self._home: ModelFiles = workshop.store.files_of(key)
         self._key = key
-        self.serving: str | None = None
-        """The revision that was brought up last."""
+        cradle = Cradle(workshop.server, workshop.memory, workshop.notifier, workshop.load_seconds)
+        self.loader = Loader(key, self._home, cradle)
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -76,6 +82,11 @@ class Steps:
             State.WITHDRAW: self._withdraw,
         }
 
+    @property
+    def serving(self) -> str | None:
+        """The revision that was brought up last."""
+        return self.loader.serving
+
     async def act(self, record: Record) -> Step:
         """Does the state's work. Raises Delay when it cannot be done now, and OSError when the disk fails."""
         work = self._without_target.get(record.state)
@@ -88,12 +99,14 @@ class Steps:
     async def resume(self, record: Record) -> Record:
         """Serves the active revision of a record found at a start; goes back to the previous one if it must.
 
-        Raises Delay when files are whole and nothing loads.
+        Raises Delay when files are whole and nothing loads, and OutOfMemory when other models have its memory.
         """
         whole = [item for item in (record.active, record.previous) if item and await self._is_whole(item)]
         for revision in whole:
             try:
-                await self._bring_up(revision)
+                await self.loader.bring_up(record, revision)
+            except OutOfMemory:
+                raise
             except EdgecanaryError as error:
                 log.error("%s: %s does not load: %s", self._key, revision[:12], error)
                 continue
@@ -108,7 +121,7 @@ class Steps:
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
             )
         if record.active is not None:
-            await self._shop.server.deactivate(self._key)
+            await self.loader.unload()
         return record.model_copy(update={"active": None, "previous": None})
 
     async def _is_whole(self, revision: str) -> bool:
@@ -131,12 +144,27 @@ class Steps:
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
+        self._check_memory(record, target)
         try:
             gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
         except InvalidInput as error:
             verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
             raise Delay(verdict, retry=False) from error
         return Step(Event.PASSED, record)
+
+    def _check_memory(self, record: Record, target: Target) -> None:
+        """Raises Delay when the revision is known not to fit into memory, by its probe or what it declares."""
+        if not target.statement.serve:
+            return
+        needed, budget = 0, target.variant.budget
+        if target.probe is not None:
+            needed = target.probe.peak_memory_bytes
+        elif budget is not None and budget.peak_memory is not None:
+            needed = parse_bytes(budget.peak_memory, field="variants[].budget.peakMemory")
+        try:
+            self._shop.memory.check(Claim(self._key, target.revision, record.priority, needed))
+        except OutOfMemory as error:
+            raise _no_memory(error) from error
 
     async def _download(self, record: Record, target: Target) -> Step:
         if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
@@ -196,23 +224,50 @@ class Steps:
         try:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
-            await self._bring_up(target.revision)
+            await self.loader.bring_up(record, target.revision)
         except StoreFailure as error:
             log.error("%s: %s", self._key, error)
             await asyncio.to_thread(self._home.discard, target.revision)
             return Step(Event.BLOCKED, _with_target(record, target, proven=False))
+        except OutOfMemory as error:
+            raise _no_memory(error) from error
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
 
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
-            return Step(Event.PASSED, record)
+            refusal = await self._trial_of_files(target)
+            if refusal is None:
+                return Step(Event.PASSED, record)
+            message = f"the application refuses it: {refusal}"
+            return _failed(
+                record, target, _verdict(ModelResult.HEALTH_FAILED, "RefusedByApplication", message)
+            )
         before = record.figures_of(record.active)
         found = await self.watch(target.revision, lambda: (target.health, before)).soak(target.crashes)
         if found is None:
             return Step(Event.PASSED, record)
         return _failed(record, target, _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message))
+
+    async def _trial_of_files(self, target: Target) -> str | None:
+        """Asks the application, for the time of the soak, about files that it runs itself: why it refuses them.
+
+        Raises Delay while it does not answer: the soak begins when it does.
+        """
+        loop, notifier = asyncio.get_running_loop(), self._shop.notifier
+        began, news = loop.time(), News(self._key, self._home.installed(target.revision), trial=True)
+        while notifier.present:
+            try:
+                refusal = await notifier.ask(news)
+            except Unavailable as error:
+                verdict = _verdict(ModelResult.NONE, "NotifyUnanswered", str(error))
+                raise Delay(verdict, after_seconds=ASK_SECONDS) from error
+            left = target.health.soak_seconds - (loop.time() - began)
+            if refusal is not None or left <= 0:
+                return refusal
+            await asyncio.sleep(min(ASK_SECONDS, left))
+        return None
 
     def watch(self, revision: str, measure: Measure) -> Watch:
         """Looks after a revision that serves."""
@@ -227,12 +282,17 @@ class Steps:
 
     async def _commit(self, record: Record, target: Target) -> Step:
         if self.serving != target.revision:
-            await self._bring_up(target.revision)
+            await self.loader.bring_up(record, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
+        memory = dict(record.memory)
+        if target.probe is not None:
+            memory[target.revision] = target.probe.peak_memory_bytes
+        kept = {target.revision, previous}
         changes = {
             "active": target.revision,
             "previous": previous,
+            "memory": {revision: count for revision, count in memory.items() if revision in kept},
             "abandoned": record.active if target.proven else None,
             "target": None,
             "outcome": outcome,
@@ -242,7 +302,7 @@ class Steps:
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:
-        back = await self._go_back(record.active)
+        back = await self._go_back(record)
         after = record.model_copy(update={"target": None})
         if target.verdict is None:
             return Step(Event.PASSED, after)
@@ -257,7 +317,7 @@ class Steps:
     async def _revert(self, record: Record) -> Step:
         """Puts the previous revision in the place of the active one, which failed; rejects what failed."""
         failed, back, verdict = record.active, record.way_back, record.failing
-        if failed is None or back is None or verdict is None or not await self._is_up(back):
+        if failed is None or back is None or verdict is None or not await self._is_up(record, back):
             return Step(Event.BLOCKED, record.model_copy(update={"previous": None, "target": None}))
         now, target = self._shop.clock.now(), record.target
         if target is not None and target.verdict is not None:
@@ -278,43 +338,30 @@ class Steps:
         }
         return Step(Event.PASSED, after.model_copy(update=changes))
 
-    async def _is_up(self, revision: str) -> bool:
+    async def _is_up(self, record: Record, revision: str) -> bool:
         """Whether the revision could be brought up, beside the failed one or in its place."""
         if self.serving == revision:
             return True
         try:
             await asyncio.to_thread(self._home.check, revision)
-            await self._bring_up_alone(revision)
+            await self.loader.bring_up_alone(record, revision)
         except EdgecanaryError as error:
             log.error("%s: there is no going back to %s: %s", self._key, revision[:12], error)
             return False
         return True
 
-    async def _bring_up_alone(self, revision: str) -> None:
-        """Brings the revision up; where there is no room beside what serves now, in its place."""
-        try:
-            await self._bring_up(revision)
-        except EdgecanaryError as error:
-            log.error("%s: %s does not load beside the failed one: %s", self._key, revision[:12], error)
-            await self._shop.server.deactivate(self._key)
-            self.serving = None
-            await self._bring_up(revision)
-
-    async def _go_back(self, back: str | None) -> str:
+    async def _go_back(self, record: Record) -> str:
         """Serves the active revision again, or nothing; says which."""
+        back = record.active
         if back is None:
-            await self._shop.server.deactivate(self._key)
-            await asyncio.to_thread(self._home.point_active, None)
-            self.serving = None
+            await self.loader.go_down()
             return "nothing is served"
         if self.serving != back:
-            await self._bring_up_alone(back)
+            await self.loader.bring_up_alone(record, back)
         return f"{self._home.installed(back).version} is active again"
 
     async def _withdraw(self, record: Record) -> Step:
-        await self._shop.server.deactivate(self._key)
-        await asyncio.to_thread(self._home.point_active, None)
-        self.serving = None
+        await self.loader.go_down()
         changes = {
             "active": None,
             "previous": record.active or record.previous,
@@ -324,26 +371,9 @@ class Steps:
         }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
-    async def _bring_up(self, revision: str) -> None:
-        """Serves the revision and points the link to it. Raises EdgecanaryError; then nothing has changed."""
-        installed = self._home.installed(revision)
-        await self._mark(lambda: self._home.mark_loading(revision))
-        try:
-            async with asyncio.timeout(self._shop.load_seconds):
-                await self._shop.server.activate(installed)
-        except TimeoutError:
-            raise ModelLoadFailed(f"loading took more than {self._shop.load_seconds:g} s") from None
-        finally:
-            await self._mark(self._home.clear_loading)
-        self.serving = revision
-        await asyncio.to_thread(self._home.point_active, revision)
 
-    async def _mark(self, write: Callable[[], None]) -> None:
-        """Notes a load on disk. A disk that fails does not keep a revision from being served."""
-        try:
-            await asyncio.shield(asyncio.to_thread(write))
-        except OSError as error:
-            log.error("%s: the load cannot be noted: %s", self._key, error)
+def _no_memory(error: OutOfMemory) -> Delay:
+    return Delay(_verdict(ModelResult.PRECHECK_FAILED, error.reason, str(error)))
 
 
 async def _cancelled(work: "asyncio.Future[None]") -> None:

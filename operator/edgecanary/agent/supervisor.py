@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from edgecanary.agent.loading import claim_of
 from edgecanary.agent.machine import INTERRUPTIBLE, RETREAT, TRIAL, State
 from edgecanary.agent.marks import Mark
+from edgecanary.agent.memory import Claim
 from edgecanary.agent.orders import Order, orders
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Record
@@ -60,6 +62,7 @@ class Supervisor:
     def start(self) -> None:
         """Serves what is on disk and goes on with what was under way. Raises StoreFailure."""
         keys = self._shop.store.models()
+        self._reserve(keys)
         loading = {key: self._shop.store.files_of(key).found_loading() for key in keys}
         found = self._shop.marks.found | {
             Mark(key, revision) for key, revision in loading.items() if revision
@@ -67,6 +70,15 @@ class Supervisor:
         for key in keys:
             marked = frozenset(mark.revision for mark in found if mark.key == key)
             self._add(key, marked if found else None)
+
+    def _reserve(self, keys: Iterable[ModelKey]) -> None:
+        """Gives the node's memory to what serves after a start, the highest priority first."""
+        claims: list[Claim] = []
+        for key in keys:
+            record, home = self._shop.store.load(key), self._shop.store.files_of(key)
+            claim = claim_of(home, record, record.active)
+            claims += [claim] if claim is not None else []
+        self._shop.memory.reserve(claims)
 
     async def stop(self) -> None:
         """Ends all work; what is under way is taken up again at the next start."""
@@ -140,6 +152,8 @@ class Supervisor:
         self._tasks.pop(key).cancel()
         self._updaters.pop(key)
         self._given.pop(key)
+        self._shop.memory.leave(key)
+        self._shop.notifier.forget(key)
         self._shop.store.forget(key)
         self._on_news()
 

@@ -5,10 +5,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from edgecanary.agent.guard import Guard
 from edgecanary.agent.installer import Delay
+from edgecanary.agent.loading import claim_of
 from edgecanary.agent.machine import (
     CANCELLABLE,
     INTERRUPTIBLE,
@@ -18,12 +18,23 @@ from edgecanary.agent.machine import (
     State,
     next_state,
 )
-from edgecanary.agent.orders import Order, decide, is_stale, refresh, settled_outcome, supersedes
+from edgecanary.agent.memory import Member, OutOfMemory
+from edgecanary.agent.orders import (
+    Order,
+    damaged,
+    decide,
+    evicted,
+    is_stale,
+    refresh,
+    settled_outcome,
+    supersedes,
+    waiting,
+)
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Outcome, Record, Verdict
 from edgecanary.agent.restart import found_at_start, hold_seconds, loads_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
-from edgecanary.api.edgenode import ModelResult, ModelState
+from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError
 from edgecanary.clients.backoff import Backoff
 
@@ -69,7 +80,9 @@ class Updater:
         self._guard = Guard(self._steps, self._wake.set)
         self._steady = False
         self._held_until: float | None = None
+        self._evicted = False
         self._saving: asyncio.Future[None] | None = None
+        workshop.memory.join(key, Member(self._may_be_evicted, self._on_evicted, self._wake.set))
 
     def receive(self, order: Order | None) -> None:
         """Takes what the releases ask for now; None when there is no release any more."""
@@ -152,12 +165,25 @@ class Updater:
             return
         await self._serve_again()
 
+    def _may_be_evicted(self) -> bool:
+        return self.record.state in WATCHED
+
+    def _on_evicted(self) -> None:
+        log.warning("%s: unloaded, for a model of a higher priority", self._key)
+        self._steps.loader.serving, self._evicted = None, True
+        self._wake.set()
+
+    def _fits(self) -> bool:
+        """Whether there is memory for the active revision that was unloaded."""
+        claim = claim_of(self._shop.store.files_of(self._key), self.record, self.record.active)
+        return claim is None or self._shop.memory.could_load(claim)
+
     def _is_due(self) -> bool:
         """Whether the active revision is to be loaded now that was held back, or lost by a revert."""
         if self.record.active is None or self.record.state not in WATCHED:
             return False
         if self._held_until is None:
-            return self._steps.serving is None
+            return self._steps.serving is None and (not self._evicted or self._fits())
         return asyncio.get_running_loop().time() >= self._held_until
 
     def _is_steady(self) -> None:
@@ -180,12 +206,16 @@ class Updater:
             self.record = record
 
     async def _serve_again(self) -> None:
-        self._held_until, lost = None, self.record.active
+        self._held_until, self._evicted, lost = None, False, self.record.active
         while True:
             self._take_order()
             try:
                 self.record = await self._steps.resume(self.record)
                 break
+            except OutOfMemory as error:
+                log.warning("%s: not loaded: %s", self._key, error)
+                self._evicted = True
+                return
             except Delay as delay:
                 await self._pause(delay)
         if lost and self.record.active != lost:
@@ -223,7 +253,9 @@ class Updater:
     async def _rest(self) -> None:
         """Says how things stand and waits for the next order."""
         order, outcome = self._order, self.record.outcome
-        if self.missing and outcome.desired is not None:
+        if self._evicted and self.record.active is not None:
+            outcome = evicted(self.record, sequence=self.record.sequence, now=self._shop.clock.now())
+        elif self.missing and outcome.desired is not None:
             message = "the ModelRelease is gone; what is active goes on being served"
             outcome = outcome.model_copy(update={"reason": "ReleaseMissing", "message": message})
         elif order is not None and not self.missing:
@@ -328,17 +360,7 @@ class Updater:
             await self._sleep(self._backoff.next() if delay.retry else None)
 
     def _pending(self, delay: Delay) -> Outcome:
-        target = self.record.target
-        return Outcome(
-            desired=target.revision if target else self.record.active,
-            state=ModelState.PENDING,
-            result=delay.verdict.result,
-            reason=delay.verdict.reason,
-            message=delay.verdict.message,
-            attempt=target.attempt if target else 0,
-            sequence=self.record.sequence,
-            transition_time=self._shop.clock.now(),
-        )
+        return waiting(self.record, delay.verdict, self._shop.clock.now())
 
     async def _note(self, outcome: Outcome) -> None:
         """Keeps an outcome that says something new, and has it reported when it is worth that."""
@@ -363,20 +385,6 @@ class Updater:
             return False
         self.record = alive
         return True
-
-
-def damaged(lost: str, record: Record, now: datetime) -> Outcome:
-    """The outcome of an active revision that a start did not find whole."""
-    instead = f"{record.active[:12]} is served instead" if record.active else "nothing is served"
-    return Outcome(
-        desired=lost,
-        state=ModelState.PENDING,
-        result=ModelResult.VERIFY_FAILED,
-        reason="ActiveDamaged",
-        message=f"the files of {lost[:12]} on this node are damaged or do not load; {instead}",
-        sequence=record.sequence,
-        transition_time=now,
-    )
 
 
 async def _end(task: "asyncio.Future[Step]") -> None:

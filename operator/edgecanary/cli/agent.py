@@ -51,6 +51,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
     )
+    flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
+    flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
     _add_conditions(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
 
@@ -101,6 +103,8 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         accelerators=tuple(options.accelerator or ()),
         conditions=_conditions(options),
         places=_places(options),
+        memory_budget_bytes=_bytes(options.memory_budget, "--memory-budget"),
+        notify_hook=parse_hook(options.notify_url, field="--notify-url") if options.notify_url else None,
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
@@ -144,6 +148,10 @@ def _pod_namespace() -> str | None:
         return (nodeaccess.SERVICE_ACCOUNT / "namespace").read_text().strip() or None
     except OSError:
         return None
+
+
+def _bytes(text: str | None, flag: str) -> int | None:
+    return parse_bytes(text, field=flag) if text else None
 
 
 def _path(text: str | None) -> Path | None:

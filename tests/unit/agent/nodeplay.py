@@ -10,6 +10,8 @@ from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
 from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import MemoryBudget
+from edgecanary.agent.notify import Notifier
 from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
@@ -19,6 +21,7 @@ from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
 from edgecanary.clients.download import Downloader, DownloadLimits
+from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
@@ -99,6 +102,8 @@ async def node(
     labels: dict[str, str] | None = None,
     pace: RetryPace = FAST,
     gatekeeper: Gatekeeper | None = None,
+    hook: LocalHook | None = None,
+    budget: int | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
@@ -112,6 +117,8 @@ async def node(
         server,
         clock,
         Marks(data, data),
+        Notifier(hook),
+        MemoryBudget(budget),
         gatekeeper or Gatekeeper(),
     )
 

@@ -190,6 +190,10 @@ class MemoryServer:
         self.log.append("deactivate")
         self.active.pop(key, None)
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        self.log.append(f"evict {key.name}")
+        self.active.pop(key, None)
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         return self.answers if self.active.get(key) == revision else HealthCounters(0, 0)
 

@@ -28,7 +28,7 @@ ALLOWED = {
     State.PROBE: "Passed Blocked Failed Superseded Restarted Crashed ActiveFailed",
     State.WINDOW: "Passed Blocked Superseded Restarted ActiveFailed",
     State.SWITCH: "Passed Returned Blocked Failed Restarted Crashed ActiveFailed",
-    State.HEALTH: "Passed Failed Superseded Restarted Crashed ActiveFailed",
+    State.HEALTH: "Passed Blocked Failed Superseded Restarted Crashed ActiveFailed",
     State.COMMIT: "Passed Restarted Crashed",
     State.ROLLBACK: "Passed Restarted ActiveFailed",
     State.REVERT: "Passed Blocked Restarted",

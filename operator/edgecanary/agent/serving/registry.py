@@ -29,6 +29,9 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
 
 
+_RETRY_SECONDS = 5
+"""When to ask again for a model that is not loaded for now."""
+
 _REMEMBERED = 32
 """Revisions that left and are still known by name, for each model."""
 
@@ -99,6 +102,8 @@ class Slot:
     key: ModelKey
     active: ActiveRevision | None = None
     previous: ServedRevision | None = None
+    absence: str = ""
+    """Why the model answers again later, while it does not now."""
     departed: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def find(self, revision: str) -> ServedRevision | None:
@@ -136,7 +141,7 @@ class Registry:
         self._expected.discard(key)
         slot = self._slots.setdefault(key, Slot(key))
         known = {served.identity for served in slot.kept()}
-        retired = slot.active
+        retired, slot.absence = slot.active, ""
         if retired is not None:
             slot.previous = retired.served
         if active is not None:
@@ -148,6 +153,10 @@ class Registry:
             slot.previous = None
         self._settle(slot, known)
         return retired
+
+    def excuse(self, key: ModelKey, why: str) -> None:
+        """Asks requests for a model that is not loaded to come again later, until its next switch."""
+        self._slots.setdefault(key, Slot(key)).absence = why
 
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it is not known."""
@@ -202,6 +211,9 @@ class Registry:
         Raises HttpFault 404.
         """
         slot = self.find(name)
+        if slot.active is None and slot.absence:
+            message = f"model {slot.key} is not loaded: {slot.absence}; try again"
+            raise HttpFault(503, message, retry_after_seconds=_RETRY_SECONDS)
         if slot.active is None:
             raise HttpFault(404, f"model {slot.key} has no active revision on this node at present")
         if revision is not None and slot.active.identity.revision != revision:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,14 @@ class InferenceServer:
         async with self._loading:
             self._switch(key, None)
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        """Unloads the model and waits until its memory is free; requests are told why, and to come again."""
+        async with self._loading:
+            closing = self._switch(key, None)
+            self._registry.excuse(key, why)
+        if closing is not None:
+            await asyncio.wait((asyncio.wrap_future(closing),), timeout=self._settings.request_seconds)
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
         return self._registry.counters(key, revision)
@@ -112,12 +120,14 @@ class InferenceServer:
             raise
         return ActiveRevision(ServedRevision(identity), installed, engine, executor)
 
-    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> None:
+    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "Future[None] | None":
         retired = self._registry.switch(key, active)
-        if retired is not None:
-            # Behind the requests that are still queued in that thread, which ends after it.
-            retired.executor.submit(retired.engine.close)
-            retired.executor.shutdown(wait=False)
+        if retired is None:
+            return None
+        # Behind the requests that are still queued in that thread, which ends after it.
+        closing = retired.executor.submit(retired.engine.close)
+        retired.executor.shutdown(wait=False)
+        return closing
 
 
 class MetricsServer:
