@@ -24,6 +24,8 @@ from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 from edgelab.s3 import S3Server
+from tests.unit.agent.modelmaking import adding_model, logarithm_model
+from tests.unit.agent.releasing import statement
 
 GROUP = "/apis/edgecanary.dev/v1alpha1"
 NAMESPACE = "plant"
@@ -131,9 +133,9 @@ class Edge:
 
         return until(look, f"{stated['version']} {state}")
 
-    def answers_with(self) -> str | None:
-        """The revision that answers a request now."""
-        inputs = [{"name": "bytes", "datatype": "INT32", "shape": [1, 2048], "data": [0] * 2048}]
+    def answers_with(self, inputs: list[JsonObject] | None = None) -> str | None:
+        """The revision that answers a request now, by default about a file's bytes."""
+        inputs = inputs or [{"name": "bytes", "datatype": "INT32", "shape": [1, 2048], "data": [0] * 2048}]
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.listen}/v2/models/{MODEL}/infer",
             data=json.dumps({"inputs": inputs}).encode(),
@@ -255,3 +257,44 @@ def test_a_second_agent_on_the_same_data_directory_ends_with_a_clear_error(edge:
     assert second.wait(timeout=60) == 1
     assert "another agent uses this data directory" in second.log_tail()
     assert first.running
+
+
+def test_a_committed_model_that_goes_bad_without_a_network_gives_way_and_is_reported_when_it_is_back(
+    edge: Edge,
+) -> None:
+    good, bad = tiny(edge, "1.0.0", adding_model(1)), tiny(edge, "2.0.0", logarithm_model())
+    edge.start()
+    edge.release(good)
+    edge.becomes(good)
+    edge.release(good, canary=bad)
+    edge.becomes(bad)
+    edge.control_plane.stop_api_server(kill=True)
+    assert [answered(edge, 1.0) for _ in range(3)] == [bad["revision"]] * 3
+
+    def goes_back() -> str | None:
+        """Asks for the logarithm of a negative number, as long as there is no answer."""
+        return answered(edge, -1.0)
+
+    assert until(goes_back, "an answer of another revision") == good["revision"]
+    edge.control_plane.start()
+    report = edge.becomes(good, ModelState.REVERTED)
+
+    assert (report.result, report.reason) == ("HealthFailed", "TooManyNotFinite")
+    assert report.rejected == (bad["revision"],)
+    assert answered(edge, 1.0) == good["revision"]
+
+
+def tiny(edge: Edge, version: str, model: bytes) -> JsonObject:
+    """A revision of a small model, in the bucket."""
+
+    def publish(path: str, data: bytes) -> str:
+        edge.s3.put(edge.bucket, path.lstrip("/"), data)
+        return edge.s3.presigned_url(edge.bucket, path.lstrip("/"))
+
+    return statement(version, publish=publish, files={"model.onnx": model}).to_json()
+
+
+def answered(edge: Edge, number: float) -> str | None:
+    """The revision that answers a row of the number; None when it fails."""
+    row: list[JsonObject] = [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [number] * 4}]
+    return edge.answers_with(row)

@@ -26,13 +26,14 @@ T = TypeVar("T")
 class Delay(EdgecanaryError):
     """The work cannot go on now, through no fault of the model.
 
-    `retry` is False when only another order can help.
+    `retry` is False when only another order can help; `after_seconds` is when to try again, where that is known.
     """
 
-    def __init__(self, verdict: Verdict, *, retry: bool = True) -> None:
+    def __init__(self, verdict: Verdict, *, retry: bool = True, after_seconds: float | None = None) -> None:
         super().__init__(verdict.reason, verdict.message)
         self.verdict = verdict
         self.retry = retry
+        self.after_seconds = after_seconds
 
 
 class Fetcher(Protocol):

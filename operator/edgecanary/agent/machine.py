@@ -34,6 +34,8 @@ class State(StrEnum):
     """The trial is passed: the revision becomes the active one for good."""
     ROLLBACK = "Rollback"
     """The revision that was active before serves again."""
+    REVERT = "Revert"
+    """The active revision went beyond its limits; the previous one takes its place."""
     WITHDRAW = "Withdraw"
     """The model stops being served on this node."""
 
@@ -59,6 +61,9 @@ class Event(StrEnum):
     """A new process found the record in this state."""
     CRASHED = "Crashed"
     """As RESTARTED, and processes died on this revision more often than its release tolerates."""
+    ACTIVE_FAILED = "ActiveFailed"
+    """The active revision, which passed its trial once, went beyond its limits or killed the process too often,
+    and a previous one is on disk that did not fail."""
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -102,35 +107,62 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SWITCH, Event.RESTARTED): State.SWITCH,
     (State.SWITCH, Event.CRASHED): State.ROLLBACK,
     (State.HEALTH, Event.PASSED): State.COMMIT,
+    (State.HEALTH, Event.BLOCKED): State.HEALTH,
     (State.HEALTH, Event.FAILED): State.ROLLBACK,
     (State.HEALTH, Event.SUPERSEDED): State.ROLLBACK,
     (State.HEALTH, Event.RESTARTED): State.SWITCH,
     (State.HEALTH, Event.CRASHED): State.ROLLBACK,
     (State.COMMIT, Event.PASSED): State.SETTLED,
     (State.COMMIT, Event.RESTARTED): State.COMMIT,
+    (State.COMMIT, Event.CRASHED): State.ROLLBACK,
     (State.ROLLBACK, Event.PASSED): State.SETTLED,
     (State.ROLLBACK, Event.RESTARTED): State.ROLLBACK,
     (State.WITHDRAW, Event.PASSED): State.SETTLED,
     (State.WITHDRAW, Event.RESTARTED): State.WITHDRAW,
+    (State.REVERT, Event.PASSED): State.SETTLED,
+    (State.REVERT, Event.BLOCKED): State.SETTLED,
+    (State.REVERT, Event.RESTARTED): State.REVERT,
+    (State.SETTLED, Event.ACTIVE_FAILED): State.REVERT,
+    (State.ACCEPTED, Event.ACTIVE_FAILED): State.REVERT,
+    (State.PRECHECK, Event.ACTIVE_FAILED): State.REVERT,
+    (State.DOWNLOAD, Event.ACTIVE_FAILED): State.REVERT,
+    (State.VERIFY, Event.ACTIVE_FAILED): State.REVERT,
+    (State.STAGE, Event.ACTIVE_FAILED): State.REVERT,
+    (State.PROBE, Event.ACTIVE_FAILED): State.REVERT,
+    (State.WINDOW, Event.ACTIVE_FAILED): State.REVERT,
+    (State.SWITCH, Event.ACTIVE_FAILED): State.REVERT,
+    (State.HEALTH, Event.ACTIVE_FAILED): State.REVERT,
+    (State.ROLLBACK, Event.ACTIVE_FAILED): State.REVERT,
 }
 """Every transition there is; a pair that is not here is a defect of the program.
 
 The rows with RESTARTED and CRASHED are the restart rule. Before STAGE nothing of the revision counts: the
 work starts over and a download resumes. In PROBE, SWITCH and HEALTH the revision may be what killed the
-process: it is tried again as often as the release tolerates crashes, then rolled back. ROLLBACK, COMMIT and
-WITHDRAW are idempotent and simply done again.
+process: it is tried again as often as the release tolerates crashes, then rolled back; a COMMIT loads it once
+more, and the same holds there. ROLLBACK, REVERT and WITHDRAW are idempotent and simply done again.
+
+The active revision is judged as long as it serves. REVERT puts the previous one in its place and rejects it, so
+that neither is returned to: with both rejected there is nothing to go back to, and no event. In SWITCH, HEALTH
+and ROLLBACK ACTIVE_FAILED happens at a restart alone, where the active revision kills the process while it is
+loaded before the target.
 """
 
 TRIAL = frozenset({State.PROBE, State.SWITCH, State.HEALTH})
 """States in which the revision's own code runs, so that a dead process counts against it."""
 
+BLAMED = TRIAL | {State.COMMIT}
+"""States in which a process that died while the revision's code ran counts against it."""
+
 INTERRUPTIBLE = frozenset(state for state, event in TRANSITIONS if event is Event.SUPERSEDED)
 """States whose work is dropped at once when a release changes its mind."""
+
+WATCHED = frozenset({State.SETTLED}) | INTERRUPTIBLE - {State.HEALTH}
+"""States in which the active revision is what serves, and is judged by what it answers."""
 
 CANCELLABLE = INTERRUPTIBLE - {State.VERIFY, State.STAGE}
 """States whose work may be broken off half-way; the others' is short, or worth finishing."""
 
-RETREAT = frozenset({State.ROLLBACK, State.WITHDRAW})
+RETREAT = frozenset({State.ROLLBACK, State.REVERT, State.WITHDRAW})
 """States that make the node safer: they are entered even when the disk cannot record it."""
 
 
@@ -143,5 +175,5 @@ def next_state(state: State, event: Event) -> State:
 
 
 def restart_event(state: State, *, crashes: int, max_crashes: int) -> Event:
-    """What a new process makes of a record in `state`; `crashes` includes the one just found."""
-    return Event.CRASHED if state in TRIAL and crashes > max_crashes else Event.RESTARTED
+    """What a new process makes of a target in `state`; `crashes` includes the one just found."""
+    return Event.CRASHED if state in BLAMED and crashes > max_crashes else Event.RESTARTED

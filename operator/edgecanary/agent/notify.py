@@ -1,59 +1,100 @@
-"""Tells systemd how the agent is: ready, alive, stopping. Without systemd nothing is said.
+"""Tells the application's own runtime which revision is active, by a hook on the device.
 
-One datagram to the socket that NOTIFY_SOCKET names (sd_notify(3)). The signs of life are sent by the event
-loop itself, so that a loop that hangs is ended and started anew by WatchdogSec.
+A message says all there is to know, so the application may get it any number of times. It is sent after each
+switch, rollback and start until it is taken; a newer one for the model replaces it.
 """
 
 import asyncio
+import json
 import logging
-import os
-import socket
-from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgecanary.agent.ports import InstalledRevision, ModelKey
+from edgecanary.base.errors import Unavailable
+from edgecanary.clients.backoff import Backoff
+from edgecanary.clients.localhook import LocalHook
 
 log = logging.getLogger(__name__)
 
-_SIGNS = 3
-"""Signs of life in the time after which the watchdog ends the process."""
+ASK_SECONDS = 5.0
+"""How often the application is asked about a revision on trial."""
+
+_REFUSALS = (409, 422)
+_FIRST_SECONDS, _CAP_SECONDS = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class News:
+    """What the application is told: the active revision, or that there is none."""
+
+    key: ModelKey
+    installed: InstalledRevision | None
+    trial: bool = False
+    """The revision is on trial: a refusal takes it back."""
+
+    def encode(self) -> bytes:
+        """The message's body."""
+        found = self.installed
+        return json.dumps(
+            {
+                "namespace": self.key.namespace,
+                "model": self.key.name,
+                "revision": found and found.revision,
+                "version": found and found.version,
+                "path": found and str(found.directory.absolute()),
+                "phase": "Trial" if self.trial else "Active" if found else "Withdrawn",
+            }
+        ).encode()
 
 
 class Notifier:
-    """The way to the service manager that started this process."""
+    """The hook, and what it was not told yet. Without a hook nobody is told anything."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        address = environ.get("NOTIFY_SOCKET", "")
-        # "@" stands for the NUL byte of an abstract address.
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._seconds = _watchdog_seconds(environ)
+    def __init__(self, hook: LocalHook | None = None) -> None:
+        self._hook = hook
+        self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
 
-    def ready(self) -> None:
-        """The agent serves what it has."""
-        self._send("READY=1")
+    @property
+    def present(self) -> bool:
+        """Whether there is a hook."""
+        return self._hook is not None
 
-    def stopping(self) -> None:
-        """The agent is about to end by itself."""
-        self._send("STOPPING=1")
-
-    async def keep_alive(self) -> None:
-        """Sends signs of life for as long as the event loop runs, where the manager waits for them."""
-        while self._seconds > 0:
-            self._send("WATCHDOG=1")
-            await asyncio.sleep(self._seconds / _SIGNS)
-
-    def _send(self, text: str) -> None:
-        if not self._address:
+    def announce(self, news: News) -> None:
+        """Has the application told, as soon as it listens."""
+        if self._hook is None:
             return
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
-                sender.sendto(text.encode(), self._address)
-        except OSError as error:
-            log.warning("the service manager at %s cannot be told %s: %s", self._address, text, error)
+        self.forget(news.key)
+        self._tasks[news.key] = asyncio.create_task(self._deliver(news), name=f"notify {news.key}")
 
+    def forget(self, key: ModelKey) -> None:
+        """Ends the attempts to tell of a model."""
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
 
-def _watchdog_seconds(environ: Mapping[str, str]) -> float:
-    """Seconds within which this process has to show life; 0 when nobody waits for it."""
-    meant = environ.get("WATCHDOG_PID", str(os.getpid()))
-    microseconds = environ.get("WATCHDOG_USEC", "")
-    if meant != str(os.getpid()) or not microseconds.isdecimal():
-        return 0.0
-    return int(microseconds) / 1e6
+    async def ask(self, news: News) -> str | None:
+        """Tells the application of a revision on trial: None when it takes it, else why not. Raises Unavailable."""
+        if self._hook is None:
+            return None
+        answer = await asyncio.to_thread(self._hook.call, "POST", news.encode())
+        if answer.good:
+            return None
+        if answer.status in _REFUSALS:
+            return answer.text[:500] or "it gave no reason"
+        raise Unavailable(
+            "NotifyUnanswered",
+            f"the hook {self._hook.url} answered {answer.status}; 2xx takes the revision, 409 or 422 refuses it",
+        )
+
+    async def _deliver(self, news: News) -> None:
+        backoff = Backoff(_FIRST_SECONDS, _CAP_SECONDS)
+        while True:
+            try:
+                refusal = await self.ask(news)
+            except Unavailable as error:
+                log.warning("%s: the application was not told yet: %s", news.key, error)
+                await asyncio.sleep(backoff.next())
+                continue
+            if refusal is not None:
+                log.warning("%s: the application refuses what is active: %s", news.key, refusal)
+            return

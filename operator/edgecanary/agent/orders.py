@@ -6,7 +6,7 @@ from datetime import datetime
 
 from edgecanary.agent.machine import Event
 from edgecanary.agent.ports import ModelKey
-from edgecanary.agent.record import Outcome, Record, Rejection, Target
+from edgecanary.agent.record import Outcome, Record, Rejection, Target, Verdict
 from edgecanary.api.edgenode import ModelResult, ModelState
 from edgecanary.api.meta import LabelSelector
 from edgecanary.api.modelrelease import CanaryStatement, ModelRelease, ReleasedVariant, RevisionStatement
@@ -15,6 +15,10 @@ from edgecanary.rollout.eligibility import NodeFacts
 
 ACTIVE = "Active"
 """The reason of an outcome in which all is well."""
+BOTH_FAILED = "BothFailed"
+"""The reason of an outcome in which the revision that replaced a failed one fails too."""
+EVICTED = "Evicted"
+"""The reason of an outcome in which the active revision is not loaded, for want of memory."""
 KEPT = "Kept"
 """The reason of an outcome in which nothing is assigned and what is active goes on."""
 
@@ -116,6 +120,7 @@ def _target(release: ModelRelease, assignment: Assignment) -> Target | None:
         attempt=statement.attempt if isinstance(statement, CanaryStatement) else 0,
         windows=release.spec.update_windows,
         health=release.spec.health,
+        priority=release.spec.priority,
     )
 
 
@@ -145,6 +150,8 @@ def decide(record: Record, order: Order) -> Event | None:
 def settled_outcome(record: Record, order: Order, now: datetime) -> Outcome:
     """What there is to say when `decide` finds nothing to do."""
     current, order = record.outcome, order.given(record.active)
+    if record.failing is not None and record.active is not None and order.desired in (None, record.active):
+        return failing(record, record.failing, sequence=order.sequence, now=now)
     if order.target is None and order.keeps and record.active is not None:
         return _kept(record.active, current, order, now)
     if order.target is None:
@@ -157,6 +164,8 @@ def settled_outcome(record: Record, order: Order, now: datetime) -> Outcome:
         )
     rejection = record.rejection_of(order.target.revision, order.attempt)
     if order.desired != record.active and rejection is not None:
+        if record.failing is not None:
+            rejection = both_failed(rejection, record.failing)
         return reverted(order.target.revision, rejection, sequence=order.sequence)
     if (current.desired, current.state, current.reason) == (order.desired, ModelState.ACTIVE, ACTIVE):
         return current
@@ -208,6 +217,82 @@ def reverted(revision: str, rejection: Rejection, *, sequence: int) -> Outcome:
         sequence=sequence,
         transition_time=rejection.time,
     )
+
+
+def evicted(record: Record, *, sequence: int, now: datetime) -> Outcome:
+    """The outcome of an active revision whose memory another model has for now."""
+    current = record.outcome
+    if (current.desired, current.state, current.reason) == (record.active, ModelState.PENDING, EVICTED):
+        return current
+    return Outcome(
+        desired=record.active,
+        state=ModelState.PENDING,
+        reason=EVICTED,
+        message="unloaded for models of a higher priority; its files stay, and it is loaded when there is memory",
+        attempt=current.attempt if current.desired == record.active else 0,
+        sequence=sequence,
+        transition_time=now,
+    )
+
+
+def waiting(record: Record, verdict: Verdict, now: datetime) -> Outcome:
+    """The outcome of work that has to wait."""
+    target = record.target
+    return Outcome(
+        desired=target.revision if target else record.active,
+        state=ModelState.PENDING,
+        result=verdict.result,
+        reason=verdict.reason,
+        message=verdict.message,
+        attempt=target.attempt if target else 0,
+        sequence=record.sequence,
+        transition_time=now,
+    )
+
+
+def damaged(lost: str, record: Record, now: datetime) -> Outcome:
+    """The outcome of an active revision that a start did not find whole."""
+    instead = f"{record.active[:12]} is served instead" if record.active else "nothing is served"
+    return Outcome(
+        desired=lost,
+        state=ModelState.PENDING,
+        result=ModelResult.VERIFY_FAILED,
+        reason="ActiveDamaged",
+        message=f"the files of {lost[:12]} on this node are damaged or do not load; {instead}",
+        sequence=record.sequence,
+        transition_time=now,
+    )
+
+
+def failing(record: Record, verdict: Verdict, *, sequence: int, now: datetime) -> Outcome:
+    """The outcome of an active revision that went beyond its limits where there is none to go back to."""
+    revision, current = record.active, record.outcome
+    both = bool(record.rejected)
+    reason = BOTH_FAILED if both else verdict.reason
+    if (current.desired, current.state, current.reason) == (revision, ModelState.FAILING, reason):
+        return current
+    other = (
+        f"{record.rejected[-1].revision[:12]} failed here too"
+        if both
+        else "no other revision is on this node"
+    )
+    return Outcome(
+        desired=revision,
+        state=ModelState.FAILING,
+        result=verdict.result,
+        reason=reason,
+        message=f"{verdict.message}; {other}, so this one, which passed its trial, goes on being served",
+        attempt=current.attempt if current.desired == revision else 0,
+        sequence=sequence,
+        transition_time=now,
+    )
+
+
+def both_failed(rejection: Rejection, verdict: Verdict) -> Rejection:
+    """What is told of a revision that was taken back when the one that replaced it fails as well."""
+    message = f"{rejection.verdict.message}; it fails too and goes on being served: {verdict.message}"
+    told = rejection.verdict.model_copy(update={"reason": BOTH_FAILED, "message": message})
+    return rejection.model_copy(update={"verdict": told})
 
 
 def supersedes(record: Record, order: Order) -> bool:

@@ -1,6 +1,6 @@
 """What the durable half of the agent asks of the half that runs models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -85,6 +85,25 @@ class HealthCounters:
 
     requests: int
     errors: int
+    not_finite: int = 0
+    """Errors that were values which are not finite, for inputs that were."""
+    latencies: tuple[int, ...] = field(default=(), compare=False)
+    """Answers that were no errors, by the buckets of `latency`; empty is all zeros."""
+    timeouts_in_a_row: int = 0
+    """Requests that ran out of time since the last one that was answered."""
+    hung: bool = False
+    """An inference goes on though it was interrupted: its thread does not come back."""
+
+    def since(self, earlier: "HealthCounters") -> "HealthCounters":
+        """What was added after `earlier`; what a count in a row and `hung` say is of now."""
+        before = earlier.latencies or (0,) * len(self.latencies)
+        return replace(
+            self,
+            requests=self.requests - earlier.requests,
+            errors=self.errors - earlier.errors,
+            not_finite=self.not_finite - earlier.not_finite,
+            latencies=tuple(now - then for now, then in zip(self.latencies, before, strict=True)),
+        )
 
 
 class ModelServer(Protocol):
@@ -101,6 +120,14 @@ class ModelServer(Protocol):
         """Stops serving the model; requests then get an error that says so. Unknown keys are fine."""
         ...
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        """Unloads the model for now; its requests get an error that says why, and to come again."""
+        ...
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
+        ...
+
+    async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        """Waits until the revision's counters differ from `seen`; for ever while it is not active."""
         ...

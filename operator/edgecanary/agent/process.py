@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from enum import StrEnum
 
 from edgecanary import __version__
 from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
+from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import MemoryBudget
 from edgecanary.agent.notify import Notifier
 from edgecanary.agent.ports import ProbeImpossible
 from edgecanary.agent.probe import SubprocessProber
@@ -18,6 +24,7 @@ from edgecanary.agent.report import Outbox, build_status
 from edgecanary.agent.reporter import Reporter
 from edgecanary.agent.runtime.catalog import supported_formats
 from edgecanary.agent.sandbox.layers import sandbox_words
+from edgecanary.agent.service_manager import ServiceManager
 from edgecanary.agent.serving.server import InferenceServer, MetricsServer
 from edgecanary.agent.settings import AgentSettings
 from edgecanary.agent.steps import Workshop
@@ -47,7 +54,10 @@ class Agent:
         self._settings = settings
         self._cluster = cluster
         self._store = store or Store(settings.data_dir)
-        self._server = InferenceServer(telemetry, version=__version__, settings=settings.serving)
+        self._marks = Marks(settings.data_dir)
+        self._server = InferenceServer(
+            telemetry, version=__version__, settings=settings.serving, marks=self._marks
+        )
         self._metrics = MetricsServer(telemetry)
         installer = Installer(
             self._store,
@@ -57,7 +67,18 @@ class Agent:
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)
         self._sandbox: tuple[str, ...] = ()
-        workshop = Workshop(self._store, installer, self._prober, self._server, clock)
+        gatekeeper = Gatekeeper(settings.conditions, settings.places)
+        workshop = Workshop(
+            self._store,
+            installer,
+            self._prober,
+            self._server,
+            clock,
+            self._marks,
+            Notifier(settings.notify_hook),
+            MemoryBudget(settings.memory_budget_bytes),
+            gatekeeper,
+        )
 
         def compose() -> EdgeNodeStatus:
             return build_status(
@@ -74,11 +95,16 @@ class Agent:
             settings.node, capabilities, workshop, settings.retry, self._reporter.changed
         )
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Runs until `stopping` is set. Raises StoreFailure, InvalidInput and Unavailable at the start."""
+    async def run(self, stopping: asyncio.Event) -> "Ending":
+        """Runs until `stopping` is set, or until a model's thread hangs for good.
+
+        Raises StoreFailure, InvalidInput and Unavailable at the start.
+        """
         async with AsyncExitStack() as stack:
             self._store.open()
             stack.callback(self._store.close)
+            self._marks.open()
+            stack.callback(self._marks.close)
             self._supervisor.node_uid = self._outbox.node_uid()
             self._server.expect(key for key in self._store.models() if self._store.load(key).active)
             await self._server.start(self._settings.listen)
@@ -93,14 +119,33 @@ class Agent:
             stack.callback(reporting.cancel)
             surveying = asyncio.create_task(self._survey(), name="sandbox survey")
             stack.callback(surveying.cancel)
-            notifier = Notifier()
-            alive = asyncio.create_task(notifier.keep_alive(), name="signs of life")
+            manager = ServiceManager()
+            alive = asyncio.create_task(manager.keep_alive(), name="signs of life")
             stack.callback(alive.cancel)
-            notifier.ready()
-            stack.callback(notifier.stopping)
+            manager.ready()
+            stack.callback(manager.stopping)
             log.info("agent %s of node %s runs", __version__, self._settings.node)
-            await _first(stopping, reporting)
+            hanging = asyncio.create_task(self._hangs(), name="hanging")
+            stack.callback(hanging.cancel)
+            await _first(stopping, reporting, hanging)
+            hangs = hanging.done()
             log.info("agent of node %s stops", self._settings.node)
+        if hangs:
+            return Ending.HUNG
+        return Ending.STUCK if self._server.watchdog.stuck else Ending.STOPPED
+
+    async def _hangs(self) -> None:
+        """Ends when a model's thread does not come back, and what it ran was replaced as far as it can be."""
+        watchdog = self._server.watchdog
+        while True:
+            await watchdog.hung.wait()
+            watchdog.hung.clear()
+            await asyncio.sleep(self._settings.serving.give_up_seconds)
+            if watchdog.stuck and not self._supervisor.retreating:
+                log.critical("a model's thread hangs for good: this process makes way for a new one")
+                return
+            if watchdog.stuck:
+                watchdog.hung.set()
 
     async def _survey(self) -> None:
         """Finds out, once, what confines probes on this node, and tells it everywhere."""
@@ -117,18 +162,46 @@ class Agent:
         self._reporter.changed()
 
 
-async def _first(stopping: asyncio.Event, reporting: "asyncio.Task[None]") -> None:
-    """Waits until the process is to stop; the reporter never ends but by a defect, which is raised."""
+class Ending(StrEnum):
+    """Why an agent's process ends."""
+
+    STOPPED = "Stopped"
+    """It was asked to."""
+    STUCK = "Stuck"
+    """It was asked to, and a thread hangs that nothing can end."""
+    HUNG = "Hung"
+    """A thread hangs that nothing can end; a new process has to serve."""
+
+
+async def _first(stopping: asyncio.Event, *tasks: "asyncio.Task[None]") -> None:
+    """Waits until the process is to stop or a task ends; a defect that ended one is raised."""
     asked = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait((asked, reporting), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((asked, *tasks), return_when=asyncio.FIRST_COMPLETED)
     finally:
         asked.cancel()
-    if reporting.done():
-        reporting.result()
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
-async def serve(settings: AgentSettings) -> None:
+def leave(ending: Ending) -> int:
+    """Ends the process, or makes it a new one; returns the exit code where that is all there is to do.
+
+    The interpreter would wait for a thread that hangs for ever. A new program image in the same process has
+    none of its threads: no supervisor of services has to notice, and the models are back in a second.
+    """
+    if ending is Ending.STOPPED:
+        return 0
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if ending is Ending.HUNG:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
+    os._exit(0)
+
+
+async def serve(settings: AgentSettings) -> Ending:
     """Runs the agent against the API server until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="work"))
@@ -136,11 +209,10 @@ async def serve(settings: AgentSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     cluster = NodeApi(settings.access, settings.node, settings.system_namespace)
-    await Agent(settings, cluster).run(stopping)
+    return await Agent(settings, cluster).run(stopping)
 
 
 def run(settings: AgentSettings) -> int:
     """Runs the agent; returns the process's exit code."""
     host.share_one_heap()
-    asyncio.run(serve(settings))
-    return 0
+    return leave(asyncio.run(serve(settings)))

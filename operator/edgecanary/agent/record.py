@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from edgecanary.agent.health import Figures
 from edgecanary.agent.machine import State
 from edgecanary.agent.ports import ModelKey
 from edgecanary.api.edgenode import ModelResult, ModelState, ProbeMeasurement
@@ -54,6 +55,7 @@ class Target(ApiModel):
     """The revision was committed on this node before and is on its disk."""
     windows: tuple[UpdateWindow, ...] = ()
     health: DeviceHealth = Field(default_factory=DeviceHealth)
+    priority: int = 0
     crashes: int = 0
     """Processes that died while the revision was on trial."""
     verdict: Verdict | None = None
@@ -119,9 +121,23 @@ class Record(ApiModel):
     """The committed revision; it serves unless a target is on trial."""
     previous: str | None = None
     """The revision that was active before; it stays on disk."""
+    abandoned: str | None = None
+    """The revision that was left by order of a release, for one before it: there is no going back to it."""
     target: Target | None = None
     rejected: tuple[Rejection, ...] = ()
     outcome: Outcome = Outcome()
+    health: DeviceHealth = Field(default_factory=DeviceHealth)
+    """What the release tolerates of the active revision, as it was heard last."""
+    priority: int = 0
+    """The model's priority in the node's memory, as it was heard last."""
+    crashes: int = 0
+    """Processes that died while the active revision was loaded or ran; an hour without one clears it."""
+    failing: Verdict | None = None
+    """Set when the active revision is beyond its limits: it is about to be replaced, or nothing better is there."""
+    memory: dict[str, int] = Field(default_factory=dict)
+    """Bytes that the active and the previous revision took in their probes."""
+    figures: tuple[Figures, ...] = ()
+    """What the active and the previous revision did here."""
     alive: bool = False
     """A process works on this; one that ends in order clears it. Found set at a start, it has died."""
 
@@ -135,6 +151,25 @@ class Record(ApiModel):
         """The revisions whose files must stay on disk."""
         target = self.target.revision if self.target else None
         return frozenset(revision for revision in (self.active, self.previous, target) if revision)
+
+    @property
+    def way_back(self) -> str | None:
+        """The revision to go back to from the active one; None when there is none that may serve."""
+        unfit = {entry.revision for entry in self.rejected} | {self.abandoned}
+        return None if self.previous in unfit else self.previous
+
+    def figures_of(self, revision: str | None) -> Figures | None:
+        """What the revision did here, as far as that was kept."""
+        return next((entry for entry in self.figures if entry.revision == revision), None)
+
+    def measured(self, found: Figures) -> "Record":
+        """The record with figures of a revision, unless better ones are known; those of strangers leave."""
+        known = self.figures_of(found.revision)
+        if known is not None and known.usual and not found.usual:
+            return self
+        kept = {revision for revision in (self.active, self.previous) if revision} - {found.revision}
+        others = tuple(entry for entry in self.figures if entry.revision in kept)
+        return self.model_copy(update={"figures": (*others, found)})
 
     def rejection_of(self, revision: str, attempt: int) -> Rejection | None:
         """The local rejection that still holds for an attempt at the revision."""

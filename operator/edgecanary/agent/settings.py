@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.clients.download import DownloadLimits
+from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
 
 DEFAULT_NAMESPACE = "edgecanary-system"
@@ -26,9 +29,16 @@ class AgentSettings:
     metrics_address: str = ":9011"
     system_namespace: str = DEFAULT_NAMESPACE
     """Where the node's EdgeNode lives."""
+    memory_budget_bytes: int | None = None
+    """Memory that the loaded models may take together; None is without a limit."""
     accelerators: tuple[str, ...] = ()
     disk_margin_bytes: int = 64 * 2**20
     """What must stay free on the disk after an installation."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """What the device must be like for an update."""
+    places: Places = field(default_factory=Places)
+    notify_hook: LocalHook | None = None
+    """Told which revision is active."""
     download_ca_file: Path | None = None
     download: DownloadLimits = field(default_factory=DownloadLimits)
     retry: RetryPace = field(default_factory=RetryPace)

@@ -1,29 +1,37 @@
 """What is done in each state of an update."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from edgecanary.agent.health import SoakOutcome, soak_verdict
+from edgecanary.agent.gatekeeper import Gatekeeper
+from edgecanary.agent.health import figures
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
+from edgecanary.agent.loading import Cradle, Loader
 from edgecanary.agent.machine import Event, State
+from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
+from edgecanary.agent.notify import ASK_SECONDS, News, Notifier
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import (
     ModelKey,
-    ModelLoadFailed,
     ModelServer,
     ProbeFailed,
     ProbeImpossible,
     Prober,
 )
+from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
+from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
-from edgecanary.base.errors import EdgecanaryError, InvalidInput
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
+from edgecanary.base.quantities import parse_bytes
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +45,10 @@ class Workshop:
     prober: Prober
     server: ModelServer
     clock: Clock
+    marks: Marks
+    notifier: Notifier = field(default_factory=Notifier)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
 
@@ -56,7 +68,8 @@ class Steps:
         self._shop = workshop
         self._home: ModelFiles = workshop.store.files_of(key)
         self._key = key
-        self._serving: str | None = None
+        cradle = Cradle(workshop.server, workshop.memory, workshop.notifier, workshop.load_seconds)
+        self.loader = Loader(key, self._home, cradle)
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -70,11 +83,21 @@ class Steps:
             State.COMMIT: self._commit,
             State.ROLLBACK: self._rollback,
         }
+        self._without_target: Mapping[State, Callable[[Record], Awaitable[Step]]] = {
+            State.REVERT: self._revert,
+            State.WITHDRAW: self._withdraw,
+        }
+
+    @property
+    def serving(self) -> str | None:
+        """The revision that was brought up last."""
+        return self.loader.serving
 
     async def act(self, record: Record) -> Step:
         """Does the state's work. Raises Delay when it cannot be done now, and OSError when the disk fails."""
-        if record.state is State.WITHDRAW:
-            return await self._withdraw(record)
+        work = self._without_target.get(record.state)
+        if work is not None:
+            return await work(record)
         if record.target is None:
             raise RuntimeError(f"{self._key}: state {record.state} without a target")
         return await self._table[record.state](record, record.target)
@@ -82,25 +105,29 @@ class Steps:
     async def resume(self, record: Record) -> Record:
         """Serves the active revision of a record found at a start; goes back to the previous one if it must.
 
-        Raises Delay when files are whole and nothing loads.
+        Raises Delay when files are whole and nothing loads, and OutOfMemory when other models have its memory.
         """
         whole = [item for item in (record.active, record.previous) if item and await self._is_whole(item)]
         for revision in whole:
             try:
-                await self._bring_up(revision)
+                await self.loader.bring_up(record, revision)
+            except OutOfMemory:
+                raise
             except EdgecanaryError as error:
                 log.error("%s: %s does not load: %s", self._key, revision[:12], error)
                 continue
             other = next((item for item in whole if item != revision), None)
+            changes: dict[str, object] = {"active": revision, "previous": other}
             if revision != record.active:
                 log.warning("%s: serves its previous revision %s instead", self._key, revision[:12])
-            return record.model_copy(update={"active": revision, "previous": other})
+                changes |= {"crashes": 0, "failing": None}
+            return record.model_copy(update=changes)
         if whole:
             raise Delay(
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
             )
         if record.active is not None:
-            await self._shop.server.deactivate(self._key)
+            await self.loader.unload()
         return record.model_copy(update={"active": None, "previous": None})
 
     async def _is_whole(self, revision: str) -> bool:
@@ -123,12 +150,48 @@ class Steps:
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
-        self._seconds_to_window(record, target)
+        self._check_memory(record, target)
+        try:
+            gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
+        except InvalidInput as error:
+            verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
+            raise Delay(verdict, retry=False) from error
         return Step(Event.PASSED, record)
 
+    def _check_memory(self, record: Record, target: Target) -> None:
+        """Raises Delay when the revision is known not to fit into memory, by its probe or what it declares."""
+        if not target.statement.serve:
+            return
+        needed, budget = 0, target.variant.budget
+        if target.probe is not None:
+            needed = target.probe.peak_memory_bytes
+        elif budget is not None and budget.peak_memory is not None:
+            needed = parse_bytes(budget.peak_memory, field="variants[].budget.peakMemory")
+        try:
+            self._shop.memory.check(Claim(self._key, target.revision, record.priority, needed))
+        except OutOfMemory as error:
+            raise _no_memory(error) from error
+
     async def _download(self, record: Record, target: Target) -> Step:
-        await self._shop.installer.download(self._home, target)
+        if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
+            await self._shop.installer.download(self._home, target)
+            return Step(Event.PASSED, record)
+        await self._may_download(record, target)
+        coming = asyncio.ensure_future(self._shop.installer.download(self._home, target))
+        try:
+            while not (await asyncio.wait((coming,), timeout=LOOK_AGAIN_SECONDS))[0]:
+                await self._may_download(record, target)
+            coming.result()
+        finally:
+            await _cancelled(coming)
         return Step(Event.PASSED, record)
+
+    async def _may_download(self, record: Record, target: Target) -> None:
+        """Raises Delay when the device's conditions hold a download."""
+        now, known = self._shop.clock.now(), record.outcome.transition_time
+        held = await self._shop.gatekeeper.download(target.windows, now, known)
+        if held is not None:
+            raise _delay(held)
 
     async def _verify(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.verify, self._home, target)
@@ -143,7 +206,8 @@ class Steps:
         if not installed.serve:
             return Step(Event.PASSED, record)
         try:
-            report = await self._shop.prober.probe(installed)
+            with self._shop.marks.running(self._key, target.revision):
+                report = await self._shop.prober.probe(installed)
         except ProbeFailed as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         except ProbeImpossible as error:
@@ -157,62 +221,96 @@ class Steps:
         return Step(Event.PASSED, _with_target(record, target, probe=measured))
 
     async def _window(self, record: Record, target: Target) -> Step:
-        while True:
-            wait = self._seconds_to_window(record, target)
-            if wait <= 0:
-                return Step(Event.PASSED, record)
-            await asyncio.sleep(wait)
-
-    def _seconds_to_window(self, record: Record, target: Target) -> float:
-        """Seconds until the update windows are to be looked at again; 0 when the node may switch."""
-        try:
-            found = gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
-        except InvalidInput as error:
-            verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
-            raise Delay(verdict, retry=False) from error
-        if found.message:
-            log.debug("%s: %s", self._key, found.message)
-        return found.wait_seconds
+        now, known = self._shop.clock.now(), record.outcome.transition_time
+        held = await self._shop.gatekeeper.activation(target.windows, now, known)
+        if held is not None:
+            raise _delay(held)
+        return Step(Event.PASSED, record)
 
     async def _switch(self, record: Record, target: Target) -> Step:
+        record = self.measure(record)
         try:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
-            await self._bring_up(target.revision)
+            await self.loader.bring_up(record, target.revision)
         except StoreFailure as error:
             log.error("%s: %s", self._key, error)
             await asyncio.to_thread(self._home.discard, target.revision)
             return Step(Event.BLOCKED, _with_target(record, target, proven=False))
+        except OutOfMemory as error:
+            raise _no_memory(error) from error
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
 
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
-            return Step(Event.PASSED, record)
-        loop = asyncio.get_running_loop()
-        began, limits = loop.time(), target.health
-        pause = min(1.0, max(0.2, limits.soak_seconds / 20))
-        while True:
-            counters = self._shop.server.counters(self._key, target.revision)
-            found = soak_verdict(counters, limits, loop.time() - began, crashes=target.crashes)
-            if found.outcome is SoakOutcome.PASSED:
+            refusal = await self._trial_of_files(target)
+            if refusal is None:
                 return Step(Event.PASSED, record)
-            if found.outcome is SoakOutcome.FAILED:
-                verdict = _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message)
-                return _failed(record, target, verdict)
-            await asyncio.sleep(pause)
+            message = f"the application refuses it: {refusal}"
+            return _failed(
+                record, target, _verdict(ModelResult.HEALTH_FAILED, "RefusedByApplication", message)
+            )
+        before = record.figures_of(record.active)
+        found = await self.watch(target.revision, lambda: (target.health, before)).soak(target.crashes)
+        if found is None:
+            return Step(Event.PASSED, record)
+        return _failed(record, target, _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message))
+
+    async def _trial_of_files(self, target: Target) -> str | None:
+        """Asks the application, for the time of the soak, about files that it runs itself: why it refuses them.
+
+        Raises Delay while it does not answer: the soak begins when it does.
+        """
+        loop, notifier = asyncio.get_running_loop(), self._shop.notifier
+        began, news = loop.time(), News(self._key, self._home.installed(target.revision), trial=True)
+        while notifier.present:
+            try:
+                refusal = await notifier.ask(news)
+            except Unavailable as error:
+                verdict = _verdict(ModelResult.NONE, "NotifyUnanswered", str(error))
+                raise Delay(verdict, after_seconds=ASK_SECONDS) from error
+            left = target.health.soak_seconds - (loop.time() - began)
+            if refusal is not None or left <= 0:
+                return refusal
+            await asyncio.sleep(min(ASK_SECONDS, left))
+        return None
+
+    def watch(self, revision: str, measure: Measure) -> Watch:
+        """Looks after a revision that serves."""
+        return Watch(self._shop.server, self._key, revision, measure)
+
+    def measure(self, record: Record) -> Record:
+        """The record with the figures of the active revision as they are now."""
+        if record.active is None or self.serving != record.active:
+            return record
+        found = figures(record.active, self._shop.server.counters(self._key, record.active))
+        return record.measured(found)
 
     async def _commit(self, record: Record, target: Target) -> Step:
-        if self._serving != target.revision:
-            await self._bring_up(target.revision)
+        if self.serving != target.revision:
+            await self.loader.bring_up(record, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
-        changes = {"active": target.revision, "previous": previous, "target": None, "outcome": outcome}
+        memory = dict(record.memory)
+        if target.probe is not None:
+            memory[target.revision] = target.probe.peak_memory_bytes
+        kept = {target.revision, previous}
+        changes = {
+            "active": target.revision,
+            "previous": previous,
+            "memory": {revision: count for revision, count in memory.items() if revision in kept},
+            "abandoned": record.active if target.proven else None,
+            "target": None,
+            "outcome": outcome,
+            "crashes": 0,
+            "failing": None,
+        }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:
-        back = await self._go_back(record.active)
+        back = await self._go_back(record)
         after = record.model_copy(update={"target": None})
         if target.verdict is None:
             return Step(Event.PASSED, after)
@@ -224,39 +322,78 @@ class Steps:
         outcome = reverted(target.revision, after.rejected[-1], sequence=record.sequence)
         return Step(Event.PASSED, after.model_copy(update={"outcome": outcome}))
 
-    async def _go_back(self, back: str | None) -> str:
+    async def _revert(self, record: Record) -> Step:
+        """Puts the previous revision in the place of the active one, which failed; rejects what failed."""
+        failed, back, verdict = record.active, record.way_back, record.failing
+        if failed is None or back is None or verdict is None or not await self._is_up(record, back):
+            return Step(Event.BLOCKED, record.model_copy(update={"previous": None, "target": None}))
+        now, target = self._shop.clock.now(), record.target
+        if target is not None and target.verdict is not None:
+            record = record.rejecting(
+                Rejection(revision=target.revision, attempt=target.attempt, verdict=target.verdict, time=now)
+            )
+        message = f"{verdict.message}; {self._home.installed(back).version} is active again"
+        told = verdict.model_copy(update={"message": message})
+        attempt = record.outcome.attempt if record.outcome.desired == failed else 0
+        after = record.rejecting(Rejection(revision=failed, attempt=attempt, verdict=told, time=now))
+        changes = {
+            "active": back,
+            "previous": None,
+            "target": None,
+            "outcome": reverted(failed, after.rejected[-1], sequence=record.sequence),
+            "crashes": 0,
+            "failing": None,
+        }
+        return Step(Event.PASSED, after.model_copy(update=changes))
+
+    async def _is_up(self, record: Record, revision: str) -> bool:
+        """Whether the revision could be brought up, beside the failed one or in its place."""
+        if self.serving == revision:
+            return True
+        try:
+            await asyncio.to_thread(self._home.check, revision)
+            await self.loader.bring_up_alone(record, revision)
+        except EdgecanaryError as error:
+            log.error("%s: there is no going back to %s: %s", self._key, revision[:12], error)
+            return False
+        return True
+
+    async def _go_back(self, record: Record) -> str:
         """Serves the active revision again, or nothing; says which."""
+        back = record.active
         if back is None:
-            await self._shop.server.deactivate(self._key)
-            await asyncio.to_thread(self._home.point_active, None)
-            self._serving = None
+            await self.loader.go_down()
             return "nothing is served"
-        if self._serving != back:
-            try:
-                await self._bring_up(back)
-            except EdgecanaryError as error:
-                log.error("%s: %s does not load beside the failed one: %s", self._key, back[:12], error)
-                await self._shop.server.deactivate(self._key)
-                await self._bring_up(back)
+        if self.serving != back:
+            await self.loader.bring_up_alone(record, back)
         return f"{self._home.installed(back).version} is active again"
 
     async def _withdraw(self, record: Record) -> Step:
-        await self._shop.server.deactivate(self._key)
-        await asyncio.to_thread(self._home.point_active, None)
-        self._serving = None
-        changes = {"active": None, "previous": record.active or record.previous, "target": None}
+        await self.loader.go_down()
+        changes = {
+            "active": None,
+            "previous": record.active or record.previous,
+            "target": None,
+            "crashes": 0,
+            "failing": None,
+        }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
-    async def _bring_up(self, revision: str) -> None:
-        """Serves the revision and points the link to it. Raises EdgecanaryError; then nothing has changed."""
-        installed = self._home.installed(revision)
-        try:
-            async with asyncio.timeout(self._shop.load_seconds):
-                await self._shop.server.activate(installed)
-        except TimeoutError:
-            raise ModelLoadFailed(f"loading took more than {self._shop.load_seconds:g} s") from None
-        self._serving = revision
-        await asyncio.to_thread(self._home.point_active, revision)
+
+def _no_memory(error: OutOfMemory) -> Delay:
+    return Delay(_verdict(ModelResult.PRECHECK_FAILED, error.reason, str(error)))
+
+
+async def _cancelled(work: "asyncio.Future[None]") -> None:
+    """Ends work and waits until it is gone."""
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Delay):
+        await work
+
+
+def _delay(held: Held) -> Delay:
+    verdict = _verdict(ModelResult.NONE, held.reason, held.message)
+    return Delay(verdict, after_seconds=held.wait_seconds)
 
 
 def _failed(record: Record, target: Target, verdict: Verdict) -> Step:

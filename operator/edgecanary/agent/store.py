@@ -4,6 +4,7 @@
     outbox.json                                 the report that waits to be delivered
     models/<namespace>/<name>/record.json       what is known of the model
     models/<namespace>/<name>/active            link to the files of the revision in use
+    models/<namespace>/<name>/loading           the revision that is being loaded at this moment
     models/<namespace>/<name>/incoming/<sha256>[.part]        files on their way in, named by their content
     models/<namespace>/<name>/store/<revision>/files/<path>   an installed revision
     models/<namespace>/<name>/store/<revision>/golden.npz
@@ -134,6 +135,7 @@ class ModelFiles:
         self.incoming = root / "incoming"
         self.store = root / "store"
         self.active_link = root / "active"
+        self._loading = root / "loading"
 
     def create(self) -> None:
         """Makes the model's directories."""
@@ -227,6 +229,21 @@ class ModelFiles:
             files.drop_link(self.active_link)
         else:
             files.point_link(self.active_link, f"store/{revision}/files")
+
+    def mark_loading(self, revision: str) -> None:
+        """Notes on disk that the revision is about to be loaded: should the machine go down, it was that one."""
+        files.write_atomic(self._loading, revision.encode())
+
+    def clear_loading(self) -> None:
+        """Notes that the load has ended, well or not."""
+        self._loading.unlink(missing_ok=True)
+
+    def found_loading(self) -> str | None:
+        """The revision that was being loaded when the last process died."""
+        try:
+            return self._loading.read_text(errors="replace")
+        except OSError:
+            return None
 
     def discard(self, revision: str) -> None:
         """Removes an installed revision."""

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from edgecanary.agent.machine import INTERRUPTIBLE, TRIAL, State
+from edgecanary.agent.loading import claim_of
+from edgecanary.agent.machine import INTERRUPTIBLE, RETREAT, TRIAL, State
+from edgecanary.agent.marks import Mark
+from edgecanary.agent.memory import Claim
 from edgecanary.agent.orders import Order, orders
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Record
@@ -51,10 +54,31 @@ class Supervisor:
         """What is known of each model."""
         return [updater.record for updater in self._updaters.values()]
 
+    @property
+    def retreating(self) -> bool:
+        """Whether a revision is being replaced by the one before it at this moment."""
+        return any(record.state in RETREAT for record in self.records)
+
     def start(self) -> None:
         """Serves what is on disk and goes on with what was under way. Raises StoreFailure."""
-        for key in self._shop.store.models():
-            self._add(key)
+        keys = self._shop.store.models()
+        self._reserve(keys)
+        loading = {key: self._shop.store.files_of(key).found_loading() for key in keys}
+        found = self._shop.marks.found | {
+            Mark(key, revision) for key, revision in loading.items() if revision
+        }
+        for key in keys:
+            marked = frozenset(mark.revision for mark in found if mark.key == key)
+            self._add(key, marked if found else None)
+
+    def _reserve(self, keys: Iterable[ModelKey]) -> None:
+        """Gives the node's memory to what serves after a start, the highest priority first."""
+        claims: list[Claim] = []
+        for key in keys:
+            record, home = self._shop.store.load(key), self._shop.store.files_of(key)
+            claim = claim_of(home, record, record.active)
+            claims += [claim] if claim is not None else []
+        self._shop.memory.reserve(claims)
 
     async def stop(self) -> None:
         """Ends all work; what is under way is taken up again at the next start."""
@@ -116,8 +140,8 @@ class Supervisor:
         else:
             updater.receive(order)
 
-    def _add(self, key: ModelKey) -> None:
-        updater = Updater(key, self._shop, self._pace, self._on_news)
+    def _add(self, key: ModelKey, marked: frozenset[str] | None = None) -> None:
+        updater = Updater(key, self._shop, self._pace, self._on_news, marked)
         self._updaters[key] = updater
         self._tasks[key] = asyncio.create_task(updater.run(), name=f"updater {key}")
         self._tasks[key].add_done_callback(partial(self._ended, updater))
@@ -128,6 +152,8 @@ class Supervisor:
         self._tasks.pop(key).cancel()
         self._updaters.pop(key)
         self._given.pop(key)
+        self._shop.memory.leave(key)
+        self._shop.notifier.forget(key)
         self._shop.store.forget(key)
         self._on_news()
 

@@ -5,27 +5,43 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
+from edgecanary.agent.guard import Guard
 from edgecanary.agent.installer import Delay
+from edgecanary.agent.loading import claim_of
 from edgecanary.agent.machine import (
     CANCELLABLE,
     INTERRUPTIBLE,
     RETREAT,
+    WATCHED,
     Event,
     State,
     next_state,
 )
-from edgecanary.agent.orders import Order, decide, is_stale, refresh, settled_outcome, supersedes
+from edgecanary.agent.memory import Member, OutOfMemory
+from edgecanary.agent.orders import (
+    Order,
+    damaged,
+    decide,
+    evicted,
+    is_stale,
+    refresh,
+    settled_outcome,
+    supersedes,
+    waiting,
+)
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Outcome, Record, Verdict
-from edgecanary.agent.restart import found_at_start
+from edgecanary.agent.restart import found_at_start, hold_seconds, loads_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
-from edgecanary.api.edgenode import ModelResult, ModelState
+from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError
 from edgecanary.clients.backoff import Backoff
 
 log = logging.getLogger(__name__)
+
+STEADY_SECONDS = 3600.0
+"""A process that ran for so long clears the count of deaths."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +56,17 @@ class Updater:
     """One model on this node. `run` ends only when it is cancelled."""
 
     def __init__(
-        self, key: ModelKey, workshop: Workshop, pace: RetryPace, on_outcome: Callable[[], None]
+        self,
+        key: ModelKey,
+        workshop: Workshop,
+        pace: RetryPace,
+        on_outcome: Callable[[], None],
+        marked: frozenset[str] | None = None,
     ) -> None:
-        """`on_outcome` is called when there is something new to report. Raises StoreFailure."""
+        """`on_outcome` is called when there is something new to report; `marked` is for `found_at_start`.
+
+        Raises StoreFailure.
+        """
         self.record: Record = workshop.store.load(key)
         self.missing = False
         self._key = key
@@ -52,7 +76,13 @@ class Updater:
         self._on_outcome = on_outcome
         self._order: Order | None = None
         self._wake = asyncio.Event()
+        self._marked = marked
+        self._guard = Guard(self._steps, self._wake.set)
+        self._steady = False
+        self._held_until: float | None = None
+        self._evicted = False
         self._saving: asyncio.Future[None] | None = None
+        workshop.memory.join(key, Member(self._may_be_evicted, self._on_evicted, self._wake.set))
 
     def receive(self, order: Order | None) -> None:
         """Takes what the releases ask for now; None when there is no release any more."""
@@ -66,23 +96,36 @@ class Updater:
 
     async def run(self) -> None:
         """Works for ever."""
-        await self._restart()
-        while True:
-            self._take_order()
-            if self.record.state is State.SETTLED and not await self._begin():
-                await self._rest()
-                continue
-            if self._is_superseded():
-                await self._advance(Step(Event.SUPERSEDED, self.record))
-            elif self.record.state is not State.SETTLED:
-                await self._work()
+        try:
+            await self._restart()
+            while True:
+                await self._go_on()
+        finally:
+            await self._guard.stop()
+
+    async def _go_on(self) -> None:
+        self._take_order()
+        await self._guard.keep(self.record, lambda: self.record)
+        if self._guard.told:
+            await self._judge()
+        elif self._is_due():
+            await (self._serve_again() if self._held_until else self._hold_or_serve())
+        elif self.record.state is State.SETTLED and not await self._begin():
+            await self._rest()
+        elif self._is_superseded():
+            await self._advance(Step(Event.SUPERSEDED, self.record))
+        elif self.record.state is not State.SETTLED:
+            await self._work()
 
     async def stop(self) -> None:
         """Notes that the process ends in order, so that nobody takes it for a crash. `run` has ended."""
         if self._saving is not None:
             await asyncio.wait([self._saving])
+        record = self._steps.measure(self.record)
         if self.record.state is not State.SETTLED and self.record.alive:
-            self._shop.store.save(self.record.model_copy(update={"alive": False}))
+            record = record.model_copy(update={"alive": False})
+        if record != self.record:
+            self._shop.store.save(record)
 
     def give_up(self, error: BaseException) -> None:
         """Reports a defect of the agent that ended `run`; what is served goes on being served."""
@@ -94,28 +137,85 @@ class Updater:
         self._on_outcome()
 
     async def _restart(self) -> None:
-        """Serves what was active, applies the restart rule and records it before the target runs again."""
+        """Applies the restart rule, serves what was active, and goes on once all that is on disk.
+
+        Deaths are written down before anything is loaded; a disk that fails keeps nothing from being served.
+        """
         found = self.record
-        counted, event = found_at_start(found)
+        counted, event = found_at_start(found, self._marked)
         self.record = counted.model_copy(update={"state": next_state(found.state, event)})
         if found.state is not State.SETTLED:
             log.info("%s: found in %s, goes on in %s", self._key, found.state, self.record.state)
-        if self.record.state is not State.COMMIT:
-            await self._serve_again()
-        recorded = found.state is State.SETTLED
+        recorded = (found.state is State.SETTLED and self.record == found) or await self._save(self.record)
+        if loads_at_start(self.record.state):
+            await self._hold_or_serve()
         while not recorded:
             recorded = await self._save(self.record)
             await asyncio.sleep(0 if recorded else self._backoff.next())
         self._backoff.reset()
+        asyncio.get_running_loop().call_later(STEADY_SECONDS, self._is_steady)
         await self._steps.tidy(self.record)
 
+    async def _hold_or_serve(self) -> None:
+        """Serves the active revision, unless it kept killing the process and nothing better is there."""
+        hold = hold_seconds(self.record)
+        if hold:
+            log.error("%s: the active revision keeps killing the agent: not loaded for %g s", self._key, hold)
+            self._held_until = asyncio.get_running_loop().time() + hold
+            return
+        await self._serve_again()
+
+    def _may_be_evicted(self) -> bool:
+        return self.record.state in WATCHED
+
+    def _on_evicted(self) -> None:
+        log.warning("%s: unloaded, for a model of a higher priority", self._key)
+        self._steps.loader.serving, self._evicted = None, True
+        self._wake.set()
+
+    def _fits(self) -> bool:
+        """Whether there is memory for the active revision that was unloaded."""
+        claim = claim_of(self._shop.store.files_of(self._key), self.record, self.record.active)
+        return claim is None or self._shop.memory.could_load(claim)
+
+    def _is_due(self) -> bool:
+        """Whether the active revision is to be loaded now that was held back, or lost by a revert."""
+        if self.record.active is None or self.record.state not in WATCHED:
+            return False
+        if self._held_until is None:
+            return self._steps.serving is None and (not self._evicted or self._fits())
+        return asyncio.get_running_loop().time() >= self._held_until
+
+    def _is_steady(self) -> None:
+        self._steady = True
+        self._wake.set()
+
+    async def _judge(self) -> None:
+        """Acts on what the guard of the active revision found."""
+        found = self._guard.take()
+        if found is None:
+            log.info("%s: the active revision answers well again", self._key)
+            await self._save(self.record.model_copy(update={"failing": None}))
+            return
+        verdict = Verdict(result=ModelResult.HEALTH_FAILED, reason=found.reason, message=found.message)
+        log.error("%s: the active revision is beyond its limits: %s", self._key, found.message)
+        record = self._steps.measure(self.record).model_copy(update={"failing": verdict})
+        if record.way_back is not None:
+            await self._advance(Step(Event.ACTIVE_FAILED, record))
+        elif not await self._save(record):
+            self.record = record
+
     async def _serve_again(self) -> None:
-        lost = self.record.active
+        self._held_until, self._evicted, lost = None, False, self.record.active
         while True:
             self._take_order()
             try:
                 self.record = await self._steps.resume(self.record)
                 break
+            except OutOfMemory as error:
+                log.warning("%s: not loaded: %s", self._key, error)
+                self._evicted = True
+                return
             except Delay as delay:
                 await self._pause(delay)
         if lost and self.record.active != lost:
@@ -130,6 +230,8 @@ class Updater:
             "release_uid": self._order.release_uid,
             "sequence": self._order.sequence,
         }
+        if self._order.target is not None:
+            changes |= {"health": self._order.target.health, "priority": self._order.target.priority}
         if self.record.target is not None and self.record.state not in RETREAT:
             changes["target"] = refresh(self.record.target, self._order)
         self.record = self.record.model_copy(update=changes)
@@ -151,15 +253,36 @@ class Updater:
     async def _rest(self) -> None:
         """Says how things stand and waits for the next order."""
         order, outcome = self._order, self.record.outcome
-        if self.missing and outcome.desired is not None:
+        if self._evicted and self.record.active is not None:
+            outcome = evicted(self.record, sequence=self.record.sequence, now=self._shop.clock.now())
+        elif self.missing and outcome.desired is not None:
             message = "the ModelRelease is gone; what is active goes on being served"
             outcome = outcome.model_copy(update={"reason": "ReleaseMissing", "message": message})
         elif order is not None and not self.missing:
             outcome = settled_outcome(self.record, order, self._shop.clock.now())
         await self._note(outcome)
+        if self._steady:
+            await self._note_steady()
         if not self._wake.is_set():
             await self._steps.tidy(self.record)
-            await self._wake.wait()
+            await self._sleep(self._seconds_held())
+
+    async def _note_steady(self) -> None:
+        """Forgets deaths long past, and keeps the figures of the active revision."""
+        self._steady = False
+        record = self._steps.measure(self.record).model_copy(update={"crashes": 0})
+        if record != self.record:
+            await self._save(record)
+
+    def _seconds_held(self) -> float | None:
+        if self._held_until is None:
+            return None
+        return max(0.0, self._held_until - asyncio.get_running_loop().time())
+
+    async def _sleep(self, seconds: float | None) -> None:
+        """Waits for an order, or anything else that wakes, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
 
     async def _work(self) -> None:
         """Does the state's work; a new order may break it off."""
@@ -180,6 +303,8 @@ class Updater:
             await _end(work)
 
     def _breaks_off(self) -> bool:
+        if self._guard.told:
+            return True
         if self.record.state is State.WINDOW:
             return True
         return self._is_superseded() and self.record.state in CANCELLABLE
@@ -229,22 +354,13 @@ class Updater:
     async def _pause(self, delay: Delay) -> None:
         """Reports why the work is held up, and waits for the next try or an order."""
         await self._note(self._pending(delay))
-        seconds = self._backoff.next() if delay.retry else None
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+        if delay.after_seconds is not None:
+            await self._sleep(delay.after_seconds)
+        else:
+            await self._sleep(self._backoff.next() if delay.retry else None)
 
     def _pending(self, delay: Delay) -> Outcome:
-        target = self.record.target
-        return Outcome(
-            desired=target.revision if target else self.record.active,
-            state=ModelState.PENDING,
-            result=delay.verdict.result,
-            reason=delay.verdict.reason,
-            message=delay.verdict.message,
-            attempt=target.attempt if target else 0,
-            sequence=self.record.sequence,
-            transition_time=self._shop.clock.now(),
-        )
+        return waiting(self.record, delay.verdict, self._shop.clock.now())
 
     async def _note(self, outcome: Outcome) -> None:
         """Keeps an outcome that says something new, and has it reported when it is worth that."""
@@ -269,20 +385,6 @@ class Updater:
             return False
         self.record = alive
         return True
-
-
-def damaged(lost: str, record: Record, now: datetime) -> Outcome:
-    """The outcome of an active revision that a start did not find whole."""
-    instead = f"{record.active[:12]} is served instead" if record.active else "nothing is served"
-    return Outcome(
-        desired=lost,
-        state=ModelState.PENDING,
-        result=ModelResult.VERIFY_FAILED,
-        reason="ActiveDamaged",
-        message=f"the files of {lost[:12]} on this node are damaged or do not load; {instead}",
-        sequence=record.sequence,
-        transition_time=now,
-    )
 
 
 async def _end(task: "asyncio.Future[Step]") -> None:

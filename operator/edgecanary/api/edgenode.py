@@ -30,6 +30,8 @@ class ModelState(StrEnum):
     """The desired revision passed its health soak and is active."""
     REVERTED = "Reverted"
     """The desired revision failed on this node; the previous one is active again, or none."""
+    FAILING = "Failing"
+    """The active revision crosses its limits and there is none to go back to; it goes on being served."""
     WITHDRAWN = "Withdrawn"
     """No revision is assigned and none is served."""
 
@@ -50,7 +52,7 @@ class ModelResult(StrEnum):
     PROBE_FAILED = "ProbeFailed"
     """The model did not load, has other tensors, or missed its golden outputs or budget."""
     HEALTH_FAILED = "HealthFailed"
-    """The model crashed or failed requests beyond its limits while it soaked."""
+    """The model crashed, hung, was too slow or failed requests beyond its limits, on trial or later."""
 
 
 class Capabilities(ApiModel):

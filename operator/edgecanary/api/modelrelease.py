@@ -23,7 +23,7 @@ from edgecanary.api.fields import (
     validations,
 )
 from edgecanary.api.meta import LabelKey, LabelSelector, LabelValue, LocalSecretReference, ObjectMeta
-from edgecanary.api.policy import DeviceHealth, UpdateWindow
+from edgecanary.api.policy import PRIORITY, DeviceHealth, Priority, UpdateWindow
 
 DownloadUrl = Annotated[
     str,
@@ -198,6 +198,7 @@ class ModelReleaseSpec(ApiModel):
     health: DeviceHealth = Field(
         default_factory=DeviceHealth, description="What a node tolerates after a switch."
     )
+    priority: Priority = Field(default=0, description=PRIORITY)
 
 
 class ModelRelease(ApiModel):

@@ -64,12 +64,50 @@ class UpdateWindow(ApiModel):
 
 
 class DeviceHealth(ApiModel):
-    """What a node tolerates after it switched; beyond it the node goes back by itself."""
+    """What a node tolerates of the revision that it runs, on trial and later; beyond it the node goes back."""
 
     soak_seconds: int = Field(
         default=60, ge=0, le=604_800, description="How long a new revision is on trial on a node, in seconds."
     )
-    max_crashes: int = Field(default=2, ge=0, le=100, description="Crashes tolerated during the soak.")
-    max_error_percent: int = Field(
-        default=5, ge=0, le=100, description="Share of failed requests tolerated during the soak, in percent."
+    max_crashes: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="Deaths of the agent by the revision that are tolerated; an hour without one clears the count.",
     )
+    max_error_percent: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description=(
+            "Share of failed requests tolerated, in percentage points above what the revision before it failed on "
+            "the node."
+        ),
+    )
+    max_not_finite_percent: int = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description=(
+            "Share of answers with values that are not finite (NaN, infinity) for finite inputs tolerated, in "
+            "percentage points above that of the revision before it."
+        ),
+    )
+    max_latency_increase_percent: int = Field(
+        default=400,
+        ge=1,
+        le=100_000,
+        description=(
+            "How much the p95 latency may grow over that of the revision before it on the same node, in percent; "
+            "400 allows five times as long. A p95 of less than 5 ms is never too slow."
+        ),
+    )
+
+
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
+"""Which model stays in a node's memory when not all fit: the higher one."""
+
+PRIORITY = (
+    "Which model a node keeps in memory when its budget does not hold all: the one with the higher priority. "
+    "A model never displaces one of the same or a higher priority."
+)

@@ -19,7 +19,7 @@ from edgecanary.api.fields import (
     validations,
 )
 from edgecanary.api.meta import LabelKey, LabelSelector, ObjectMeta
-from edgecanary.api.policy import DeviceHealth, UpdateWindow
+from edgecanary.api.policy import PRIORITY, DeviceHealth, Priority, UpdateWindow
 from edgecanary.api.rollout_status import RolloutStatus
 
 PROMOTE_ANNOTATION = "edgecanary.dev/promote"
@@ -204,6 +204,7 @@ class RolloutSpec(ApiModel):
     health: DeviceHealth = Field(
         default_factory=DeviceHealth, description="What a node tolerates after a switch before it goes back."
     )
+    priority: Priority = Field(default=0, description=PRIORITY)
 
 
 class Rollout(ApiModel):

@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecanary.agent import process
+from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.sandbox.layers import SandboxSettings
 from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
+from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
 from edgecanary.cli import agent_install
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
+from edgecanary.clients.localhook import parse_hook
 from edgecanary.clients.nodeaccess import ApiAccess
 
 _SANDBOX = ("best-effort", "required")
@@ -72,7 +75,30 @@ def add_flags(flags: Flags) -> None:
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
     )
+    flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
+    flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
+    _add_conditions(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
+
+
+def _add_conditions(flags: Flags) -> None:
+    """What the device must be like for an update."""
+    flags.switch("--require-mains", help="switch on mains power only")
+    flags.whole(
+        "--min-battery-percent",
+        low=1,
+        high=100,
+        help="charge needed to switch, or mains power",
+        metavar="PERCENT",
+    )
+    flags.whole(
+        "--max-temperature-celsius", low=-40, high=150, help="hottest for a switch", metavar="DEGREES"
+    )
+    flags.text("--metered-file", default=None, help="no downloads while this file is there", metavar="FILE")
+    flags.text("--hold-file", default=None, help="no switch while this file is there", metavar="FILE")
+    flags.text("--hold-url", default=None, help="local hook that allows a switch", metavar="URL")
+    flags.switch("--windows-hold-downloads", help="update windows hold downloads too")
+    flags.text("--sys-root", default="/sys", help="where power supplies and thermal zones are", metavar="DIR")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -101,6 +127,10 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         metrics_address=options.metrics_address,
         system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
         accelerators=tuple(options.accelerator or ()),
+        conditions=_conditions(options),
+        places=_places(options),
+        memory_budget_bytes=_bytes(options.memory_budget, "--memory-budget"),
+        notify_hook=parse_hook(options.notify_url, field="--notify-url") if options.notify_url else None,
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
@@ -120,6 +150,26 @@ def _probe_limits(options: argparse.Namespace) -> ProbeLimits:
     )
 
 
+def _conditions(options: argparse.Namespace) -> Conditions:
+    return Conditions(
+        require_mains=options.require_mains,
+        min_battery_percent=options.min_battery_percent,
+        max_temperature_celsius=options.max_temperature_celsius,
+        asks_for_link=options.metered_file is not None,
+        asks_application=options.hold_file is not None or options.hold_url is not None,
+        windows_hold_downloads=options.windows_hold_downloads,
+    )
+
+
+def _places(options: argparse.Namespace) -> Places:
+    return Places(
+        sys_root=Path(options.sys_root),
+        metered_file=_path(options.metered_file),
+        hold_file=_path(options.hold_file),
+        hold_hook=parse_hook(options.hold_url, field="--hold-url") if options.hold_url else None,
+    )
+
+
 def _access(options: argparse.Namespace) -> ApiAccess:
     if options.server and options.kubeconfig:
         raise InvalidInput("--server", "must not be given together with --kubeconfig")
@@ -136,6 +186,10 @@ def _pod_namespace() -> str | None:
         return (nodeaccess.SERVICE_ACCOUNT / "namespace").read_text().strip() or None
     except OSError:
         return None
+
+
+def _bytes(text: str | None, flag: str) -> int | None:
+    return parse_bytes(text, field=flag) if text else None
 
 
 def _path(text: str | None) -> Path | None:

@@ -32,6 +32,28 @@ class Flags:
         """A flag with a whole number of at least 1."""
         self._add(flag, _positive_count, default, help, "N")
 
+    def switch(self, flag: str, *, help: str) -> None:  # noqa: A002
+        """A flag that is given or not; its variable is true or false."""
+        name = variable(flag)
+        given = self._environ.get(name, "false").lower()
+        if given not in ("true", "false"):
+            raise InvalidInput(name, f"must be true or false, got {given!r}", reason="InvalidSetting")
+        self._parser.add_argument(flag, action="store_true", default=given == "true", help=f"{help} [{name}]")
+
+    def whole(self, flag: str, *, low: int, high: int, help: str, metavar: str) -> None:  # noqa: A002
+        """A flag with a whole number between two bounds; None unless given."""
+
+        def convert(text: str) -> int:
+            try:
+                value = int(text)
+            except ValueError:
+                value = low - 1
+            if not low <= value <= high:
+                raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
+            return value
+
+        self._add(flag, convert, None, help, metavar)
+
     def many(self, flag: str, *, help: str, metavar: str) -> None:  # noqa: A002
         """A flag that may be repeated; its variable holds a comma-separated list."""
         name = variable(flag)

@@ -46,6 +46,8 @@ _DELIVERY = {
 _OF_THE_MODEL = (Failure.PROBE, Failure.HEALTH)
 """Failures that count against the revision."""
 
+_FAILED = (ModelState.REVERTED, ModelState.FAILING)
+
 _HINDERED = {
     Failure.PRECHECK: "cannot take it",
     Failure.DOWNLOAD: "cannot fetch the files",
@@ -201,7 +203,7 @@ def failure(report: NodeModelStatus | None, revision: str, attempt: int | None) 
     if report.state is ModelState.ACTIVE:
         return None
     delivery = _DELIVERY.get(report.result)
-    if delivery is not None or report.state is not ModelState.REVERTED:
+    if delivery is not None or report.state not in _FAILED:
         return delivery
     return Failure.PROBE if report.result is ModelResult.PROBE_FAILED else Failure.HEALTH
 

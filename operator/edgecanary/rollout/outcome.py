@@ -137,6 +137,7 @@ def _release(context: Context, outcome: Outcome) -> ModelReleaseSpec | None:
         salt=wanted.salt if wanted.canary else current.spec.salt if current else "",
         update_windows=policy.update_windows,
         health=policy.health,
+        priority=policy.priority,
     )
 
 

@@ -248,7 +248,7 @@ def _account(name: str, report: NodeModelStatus, revision: str) -> NodeAccount |
         return NodeAccount(name=name, standing=NodeStanding.FAILED, result=ModelResult.NONE, message=text)
     if report.state is ModelState.ACTIVE:
         return None
-    if report.state is ModelState.REVERTED:
+    if report.state in (ModelState.REVERTED, ModelState.FAILING):
         standing = NodeStanding.FAILED
     else:
         standing = NodeStanding.UNDER_WAY if report.result in _TROUBLE_FREE else NodeStanding.HINDERED

@@ -10,6 +10,7 @@ from tests.kube.crd_cases.shared import (
     label_keys,
     label_values,
     object_names,
+    priority,
     selectors,
     update_windows,
 )
@@ -96,3 +97,4 @@ TABLE.sized("spec.stratifyBy", lambda number: f"k{number}", high=4)
 label_keys(TABLE, "spec.stratifyBy[0]", _AS_PATTERNS)
 update_windows(TABLE, _AS_PATTERNS)
 device_health(TABLE)
+priority(TABLE)

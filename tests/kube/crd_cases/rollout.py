@@ -11,6 +11,7 @@ from tests.kube.crd_cases.shared import (
     label_keys,
     names,
     object_names,
+    priority,
     selectors,
     update_windows,
 )
@@ -49,6 +50,7 @@ TABLE.on_or_off("spec.paused")
 TABLE.one_of("spec.rollback", "Automatic", "Manual")
 update_windows(TABLE, _IN_WORDS)
 device_health(TABLE)
+priority(TABLE)
 
 TABLE.needs(_STEPS)
 for _optional in (

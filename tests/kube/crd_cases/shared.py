@@ -219,8 +219,21 @@ def update_windows(table: Table, words: Words) -> None:
 def device_health(table: Table) -> None:
     """What a node tolerates after a switch."""
     table.may_lack(
-        "spec.health", "spec.health.soakSeconds", "spec.health.maxCrashes", "spec.health.maxErrorPercent"
+        "spec.health",
+        "spec.health.soakSeconds",
+        "spec.health.maxCrashes",
+        "spec.health.maxErrorPercent",
+        "spec.health.maxNotFinitePercent",
+        "spec.health.maxLatencyIncreasePercent",
     )
     table.between("spec.health.soakSeconds", 0, 604_800)
     table.between("spec.health.maxCrashes", 0, 100)
     table.between("spec.health.maxErrorPercent", 0, 100)
+    table.between("spec.health.maxNotFinitePercent", 0, 100)
+    table.between("spec.health.maxLatencyIncreasePercent", 1, 100_000)
+
+
+def priority(table: Table) -> None:
+    """Which model stays in a node's memory."""
+    table.may_lack("spec.priority")
+    table.between("spec.priority", -1000, 1000)

@@ -161,6 +161,47 @@ def endless_model() -> bytes:
     )
 
 
+def stubborn_model() -> bytes:
+    """Gives its rows back, and works on that, in one node that no one can interrupt, for as long as the square of
+    its largest value: a million is an hour, 0 no time.
+    """
+    floats, integers = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    constants: list[tuple[str, int, list[int], list[float]]] = [
+        ("none", integers, [], [0]),
+        ("one", integers, [], [1]),
+        ("around", integers, [2], [0, 2]),
+        ("before", integers, [2], [0, 1]),
+        ("all", integers, [1], [2**40]),
+        ("stretch", floats, [4], [10] * 4),
+        ("extent", floats, [4], [0, 0, 1, 1]),
+        ("zero", floats, [], [0]),
+        ("half", floats, [1], [0.5]),
+    ]
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["count"], to=integers),
+        helper.make_node("Range", ["none", "count", "one"], ["order"]),
+        helper.make_node("Cast", ["order"], ["at"], to=floats),
+        helper.make_node("Unsqueeze", ["at", "around"], ["column"]),
+        helper.make_node("Mul", ["column", "stretch"], ["corner"]),
+        helper.make_node("Add", ["corner", "extent"], ["boxes"]),
+        helper.make_node("Mul", ["at", "zero"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "before"], ["scores"]),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "all", "half"], ["chosen"]),
+        helper.make_node("Shape", ["chosen"], ["found"]),
+        helper.make_node("Cast", ["found"], ["numbers"], to=floats),
+        helper.make_node("ReduceSum", ["numbers"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["x", "nothing"], ["y"]),
+    ]
+    return model_bytes(
+        nodes,
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+        [helper.make_tensor(*constant) for constant in constants],
+    )
+
+
 def hungry_model(gibibytes: int = 64) -> bytes:
     """Asks for that much memory when it runs; the model itself is small."""
     return model_bytes(

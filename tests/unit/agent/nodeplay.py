@@ -6,8 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
+from edgecanary.agent.marks import Marks
+from edgecanary.agent.memory import MemoryBudget
+from edgecanary.agent.notify import Notifier
 from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
@@ -17,6 +21,7 @@ from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
 from edgecanary.clients.download import Downloader, DownloadLimits
+from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
@@ -96,13 +101,26 @@ async def node(
     clock: FixedClock | None = None,
     labels: dict[str, str] | None = None,
     pace: RetryPace = FAST,
+    gatekeeper: Gatekeeper | None = None,
+    hook: LocalHook | None = None,
+    budget: int | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
-    workshop = Workshop(store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock)
+    workshop = Workshop(
+        store,
+        Installer(store, fetcher, margin_bytes=1000),
+        prober,
+        server,
+        clock,
+        Marks(data, data),
+        Notifier(hook),
+        MemoryBudget(budget),
+        gatekeeper or Gatekeeper(),
+    )
 
     def on_news() -> None:
         if records := found.supervisor.records:

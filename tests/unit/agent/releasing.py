@@ -191,8 +191,16 @@ class MemoryServer:
         self.log.append("deactivate")
         self.active.pop(key, None)
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        self.log.append(f"evict {key.name}")
+        self.active.pop(key, None)
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         return self.answers if self.active.get(key) == revision else HealthCounters(0, 0)
+
+    async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        while self.counters(key, revision) == seen:
+            await asyncio.sleep(0.01)
 
 
 @dataclass

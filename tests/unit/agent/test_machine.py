@@ -5,11 +5,13 @@ import itertools
 import pytest
 
 from edgecanary.agent.machine import (
+    BLAMED,
     CANCELLABLE,
     INTERRUPTIBLE,
     RETREAT,
     TRANSITIONS,
     TRIAL,
+    WATCHED,
     Event,
     State,
     next_state,
@@ -17,18 +19,19 @@ from edgecanary.agent.machine import (
 )
 
 ALLOWED = {
-    State.SETTLED: "Assigned Returned Withdrawn Restarted",
-    State.ACCEPTED: "Passed Superseded Restarted",
-    State.PRECHECK: "Passed Blocked Superseded Restarted",
-    State.DOWNLOAD: "Passed Blocked Superseded Restarted",
-    State.VERIFY: "Passed Blocked Superseded Restarted",
-    State.STAGE: "Passed Blocked Superseded Restarted",
-    State.PROBE: "Passed Blocked Failed Superseded Restarted Crashed",
-    State.WINDOW: "Passed Blocked Superseded Restarted",
-    State.SWITCH: "Passed Returned Blocked Failed Restarted Crashed",
-    State.HEALTH: "Passed Failed Superseded Restarted Crashed",
-    State.COMMIT: "Passed Restarted",
-    State.ROLLBACK: "Passed Restarted",
+    State.SETTLED: "Assigned Returned Withdrawn Restarted ActiveFailed",
+    State.ACCEPTED: "Passed Superseded Restarted ActiveFailed",
+    State.PRECHECK: "Passed Blocked Superseded Restarted ActiveFailed",
+    State.DOWNLOAD: "Passed Blocked Superseded Restarted ActiveFailed",
+    State.VERIFY: "Passed Blocked Superseded Restarted ActiveFailed",
+    State.STAGE: "Passed Blocked Superseded Restarted ActiveFailed",
+    State.PROBE: "Passed Blocked Failed Superseded Restarted Crashed ActiveFailed",
+    State.WINDOW: "Passed Blocked Superseded Restarted ActiveFailed",
+    State.SWITCH: "Passed Returned Blocked Failed Restarted Crashed ActiveFailed",
+    State.HEALTH: "Passed Blocked Failed Superseded Restarted Crashed ActiveFailed",
+    State.COMMIT: "Passed Restarted Crashed",
+    State.ROLLBACK: "Passed Restarted ActiveFailed",
+    State.REVERT: "Passed Blocked Restarted",
     State.WITHDRAW: "Passed Restarted",
 }
 
@@ -89,6 +92,7 @@ def test_only_the_models_fault_leads_to_rollback_or_its_withdrawal_on_trial(stat
         State.PROBE: {Event.FAILED, Event.CRASHED},
         State.SWITCH: {Event.FAILED, Event.CRASHED},
         State.HEALTH: {Event.FAILED, Event.CRASHED, Event.SUPERSEDED},
+        State.COMMIT: {Event.CRASHED},
         State.ROLLBACK: {Event.RESTARTED},
     }
     assert to_rollback == expected.get(state, set())
@@ -109,6 +113,7 @@ def test_only_the_models_fault_leads_to_rollback_or_its_withdrawal_on_trial(stat
         (State.HEALTH, State.SWITCH),
         (State.COMMIT, State.COMMIT),
         (State.ROLLBACK, State.ROLLBACK),
+        (State.REVERT, State.REVERT),
         (State.WITHDRAW, State.WITHDRAW),
     ],
 )
@@ -118,16 +123,22 @@ def test_the_restart_rule_takes_work_up_where_it_is_safe(found: State, goes_on_i
     assert next_state(found, event) is goes_on_in
 
 
-@pytest.mark.parametrize("state", sorted(TRIAL))
+@pytest.mark.parametrize("state", sorted(BLAMED))
 def test_one_death_more_than_tolerated_on_trial_rolls_back(state: State) -> None:
     assert next_state(state, restart_event(state, crashes=3, max_crashes=2)) is State.ROLLBACK
 
 
 def test_deaths_count_only_while_the_revisions_own_code_runs() -> None:
     assert {State.PROBE, State.SWITCH, State.HEALTH} == TRIAL
+    assert TRIAL | {State.COMMIT} == BLAMED
     assert all(
-        restart_event(state, crashes=9, max_crashes=0) is Event.RESTARTED for state in set(State) - TRIAL
+        restart_event(state, crashes=9, max_crashes=0) is Event.RESTARTED for state in set(State) - BLAMED
     )
+
+
+def test_the_active_revision_is_watched_wherever_it_is_what_serves() -> None:
+    assert {State.SETTLED, *INTERRUPTIBLE} - {State.HEALTH} == WATCHED
+    assert all(next_state(state, Event.ACTIVE_FAILED) is State.REVERT for state in WATCHED)
 
 
 def test_what_an_order_may_break_off_it_may_also_supersede() -> None:

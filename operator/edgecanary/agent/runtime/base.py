@@ -25,9 +25,10 @@ class LoadFault(EdgecanaryError):
 class RunFault(EdgecanaryError):
     """The model failed instead of giving an output."""
 
-    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
+    def __init__(self, message: str, *, out_of_memory: bool = False, not_finite: bool = False) -> None:
         super().__init__("RunFailed", message)
         self.out_of_memory = out_of_memory
+        self.not_finite = not_finite
 
 
 class Run(Protocol):

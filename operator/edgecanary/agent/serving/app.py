@@ -11,8 +11,9 @@ from urllib.parse import unquote
 from edgecanary.agent.runtime.base import RunFault
 from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault, Request, Response, json_response
 from edgecanary.agent.serving.quiet import QuietTrim
-from edgecanary.agent.serving.registry import ActiveRevision, Registry
+from edgecanary.agent.serving.registry import ActiveRevision, Failure, Registry
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.serving.watchdog import Watchdog
 from edgecanary.agent.telemetry import Feedback, Outcome, Telemetry
 from edgecanary.agent.tensors import DeclaredTensor
 
@@ -24,6 +25,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 class ModelFailed(HttpFault):
     """The request was fine and the model did not answer it."""
+
+    def __init__(self, status: int, message: str, failure: Failure) -> None:
+        super().__init__(status, message)
+        self.failure = failure
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class InferenceApp:
         telemetry: Telemetry,
         settings: ServingSettings,
         quiet: QuietTrim,
+        watchdog: Watchdog,
         *,
         version: str,
     ) -> None:
@@ -51,6 +57,7 @@ class InferenceApp:
         self._telemetry = telemetry
         self._settings = settings
         self._quiet = quiet
+        self._watchdog = watchdog
         self._version = version
         self._in_flight = 0
 
@@ -147,10 +154,10 @@ class InferenceApp:
         start = time.monotonic()
         try:
             response = await self._run(active, target.model, body, json_length)
-        except ModelFailed:
-            self._count(active, Outcome.ERROR, start)
+        except ModelFailed as error:
+            self._count(active, error.failure, start)
             raise
-        self._count(active, Outcome.OK, start)
+        self._count(active, None, start)
         return response
 
     async def _run(
@@ -160,22 +167,27 @@ class InferenceApp:
         revision = active.identity.revision
         seconds = self._settings.request_seconds
         job = active.engine.new_job(name, revision)
+        work = active.executor.submit(job.answer, body, json_length)
         try:
             async with asyncio.timeout(seconds):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(active.executor, job.answer, body, json_length)
+                return await asyncio.wrap_future(work)
         except TimeoutError:
-            raise ModelFailed(504, f"revision {revision} did not answer within {seconds:g} seconds") from None
+            message = f"revision {revision} did not answer within {seconds:g} seconds"
+            raise ModelFailed(504, message, Failure.TIMEOUT) from None
         except RunFault as error:
-            raise ModelFailed(500, f"revision {revision} failed: {error}") from error
+            failure = Failure.NOT_FINITE if error.not_finite else Failure.FAULT
+            raise ModelFailed(500, f"revision {revision} failed: {error}", failure) from error
         finally:
             # The thread must not go on with what nobody waits for.
             job.interrupt()
+            self._watchdog.leave(work, active.served.hang)
 
-    def _count(self, active: ActiveRevision, outcome: Outcome, start: float) -> None:
+    def _count(self, active: ActiveRevision, failure: Failure | None, start: float) -> None:
         self._quiet.touch()
-        active.served.count(outcome)
-        self._telemetry.count_request(active.identity, outcome, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        active.served.count(seconds, failure)
+        outcome = Outcome.OK if failure is None else Outcome.ERROR
+        self._telemetry.count_request(active.identity, outcome, seconds)
 
     async def _feedback(self, request: Request, target: Target) -> Response:
         feedback = decode_feedback(await request.read_body())

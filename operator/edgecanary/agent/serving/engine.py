@@ -7,6 +7,7 @@ cost the agent 40 MB, so it is imported when the first model is activated.
 from dataclasses import dataclass
 
 from edgecanary.agent import golden, host
+from edgecanary.agent.marks import Slot
 from edgecanary.agent.ports import InstalledRevision, ModelLoadFailed
 from edgecanary.agent.runtime import catalog
 from edgecanary.agent.runtime.base import Array, Feeds, Run, RunFault, Session
@@ -31,6 +32,8 @@ class Engine:
     outputs: tuple[TensorType, ...]
     memory_bytes: int
     """Private memory that loading and warming added to the process."""
+    mark: Slot
+    """Says that the model's code runs, should the process die of it."""
 
     def new_job(self, name: str, revision: str) -> "Job":
         """One inference under the name that the client called the model."""
@@ -41,6 +44,7 @@ class Engine:
     def close(self) -> None:
         """Drops the model and gives its memory back. Runs in the model's thread, after its last job."""
         self.session = None
+        self.mark.drop()
         host.trim_heap()
 
 
@@ -64,7 +68,11 @@ class Job:
         engine = self._engine
         request = codec.decode(body, json_length, engine.inputs, engine.outputs)
         names = [wanted.name for wanted in request.outputs]
-        arrays = dict(zip(names, self._run.execute(request.feeds, names), strict=True))
+        engine.mark.enter()
+        try:
+            arrays = dict(zip(names, self._run.execute(request.feeds, names), strict=True))
+        finally:
+            engine.mark.leave()
         _check_finite(arrays, request.feeds)
         encoded = codec.encode(self._identity, request, arrays)
         if encoded.json_length is None:
@@ -72,8 +80,19 @@ class Job:
         return Response(200, encoded.body, BINARY, {JSON_LENGTH_HEADER: str(encoded.json_length)})
 
 
-def load(installed: InstalledRevision, *, threads: int) -> Engine:
-    """Loads and warms a revision. Raises ModelLoadFailed."""
+def load(installed: InstalledRevision, *, threads: int, mark: Slot) -> Engine:
+    """Loads and warms a revision, under its mark. Raises ModelLoadFailed."""
+    mark.enter()
+    try:
+        engine = _load(installed, threads, mark)
+    except BaseException:
+        mark.drop()
+        raise
+    mark.leave()
+    return engine
+
+
+def _load(installed: InstalledRevision, threads: int, mark: Slot) -> Engine:
     variant = installed.variant
     inputs, outputs = tensor_types(installed.io.inputs), tensor_types(installed.io.outputs)
     try:
@@ -96,6 +115,7 @@ def load(installed: InstalledRevision, *, threads: int) -> Engine:
         inputs=inputs,
         outputs=outputs,
         memory_bytes=max(0, host.private_bytes() - before),
+        mark=mark,
     )
 
 
@@ -122,4 +142,4 @@ def _check_finite(arrays: dict[str, Array], feeds: Feeds) -> None:
         for field, values in feeds.items():
             if golden.first_not_finite(values) is not None:
                 raise HttpFault(400, f"inputs ({field}): has values that are not finite, and so {what}")
-        raise RunFault(what)
+        raise RunFault(what, not_finite=True)

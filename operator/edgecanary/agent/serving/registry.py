@@ -4,18 +4,33 @@ Belongs to the event loop's thread: a switch is one assignment, so a request see
 one and never neither.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from edgecanary.agent.latency import BUCKETS, bucket_of
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
 from edgecanary.agent.serving.messages import HttpFault
-from edgecanary.agent.telemetry import Identity, Outcome, Role, Telemetry
+from edgecanary.agent.telemetry import Identity, Role, Telemetry
 
 if TYPE_CHECKING:
     from edgecanary.agent.serving.engine import Engine
+
+
+class Failure(StrEnum):
+    """How the model failed a request."""
+
+    FAULT = "fault"
+    NOT_FINITE = "not-finite"
+    TIMEOUT = "timeout"
+
+
+_RETRY_SECONDS = 5
+"""When to ask again for a model that is not loaded for now."""
 
 _REMEMBERED = 32
 """Revisions that left and are still known by name, for each model."""
@@ -23,16 +38,46 @@ _REMEMBERED = 32
 
 @dataclass
 class ServedRevision:
-    """A revision that answers, or did so until the last switch, with its tally for the health soak."""
+    """A revision that answers, or did so until the last switch, with its tally for its health."""
 
     identity: Identity
     requests: int = 0
     errors: int = 0
+    not_finite: int = 0
+    timeouts_in_a_row: int = 0
+    hung: bool = False
+    latencies: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever something is counted."""
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, seconds: float, failure: Failure | None) -> None:
         """Counts a request that reached the model."""
         self.requests += 1
-        self.errors += outcome is Outcome.ERROR
+        if failure is None:
+            self.latencies[bucket_of(seconds)] += 1
+            self.timeouts_in_a_row = 0
+        else:
+            self.errors += 1
+            self.not_finite += failure is Failure.NOT_FINITE
+            self.timeouts_in_a_row += failure is Failure.TIMEOUT
+        self.changed.set()
+
+    def hang(self) -> None:
+        """Notes that an inference does not end though it was interrupted."""
+        self.hung = True
+        self.changed.set()
+
+    @property
+    def counters(self) -> HealthCounters:
+        """The tally as it is now."""
+        return HealthCounters(
+            requests=self.requests,
+            errors=self.errors,
+            not_finite=self.not_finite,
+            latencies=tuple(self.latencies),
+            timeouts_in_a_row=self.timeouts_in_a_row,
+            hung=self.hung,
+        )
 
 
 @dataclass
@@ -57,6 +102,8 @@ class Slot:
     key: ModelKey
     active: ActiveRevision | None = None
     previous: ServedRevision | None = None
+    absence: str = ""
+    """Why the model answers again later, while it does not now."""
     departed: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def find(self, revision: str) -> ServedRevision | None:
@@ -94,7 +141,7 @@ class Registry:
         self._expected.discard(key)
         slot = self._slots.setdefault(key, Slot(key))
         known = {served.identity for served in slot.kept()}
-        retired = slot.active
+        retired, slot.absence = slot.active, ""
         if retired is not None:
             slot.previous = retired.served
         if active is not None:
@@ -107,11 +154,26 @@ class Registry:
         self._settle(slot, known)
         return retired
 
+    def excuse(self, key: ModelKey, why: str) -> None:
+        """Asks requests for a model that is not loaded to come again later, until its next switch."""
+        self._slots.setdefault(key, Slot(key)).absence = why
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it is not known."""
         slot = self._slots.get(key)
         served = None if slot is None else slot.find(revision)
-        return HealthCounters(0, 0) if served is None else HealthCounters(served.requests, served.errors)
+        return HealthCounters(0, 0) if served is None else served.counters
+
+    async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        """Waits until the revision's counters differ from `seen`; for ever while it is not known."""
+        slot = self._slots.get(key)
+        served = None if slot is None else slot.find(revision)
+        if served is None:
+            await asyncio.Event().wait()
+            return
+        while served.counters == seen:
+            served.changed.clear()
+            await served.changed.wait()
 
     def active(self, key: ModelKey) -> ActiveRevision | None:
         """The revision that answers for the model."""
@@ -149,6 +211,9 @@ class Registry:
         Raises HttpFault 404.
         """
         slot = self.find(name)
+        if slot.active is None and slot.absence:
+            message = f"model {slot.key} is not loaded: {slot.absence}; try again"
+            raise HttpFault(503, message, retry_after_seconds=_RETRY_SECONDS)
         if slot.active is None:
             raise HttpFault(404, f"model {slot.key} has no active revision on this node at present")
         if revision is not None and slot.active.identity.revision != revision:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecanary.agent import host
+from edgecanary.agent.marks import Marks, Slot
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
 from edgecanary.agent.serving.app import InferenceApp
 from edgecanary.agent.serving.listener import Listener
@@ -13,6 +15,7 @@ from edgecanary.agent.serving.messages import HttpFault, HttpLimits, Request, Re
 from edgecanary.agent.serving.quiet import QuietTrim
 from edgecanary.agent.serving.registry import ActiveRevision, Registry, ServedRevision
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.serving.watchdog import Watchdog
 from edgecanary.agent.telemetry import CONTENT_TYPE, Identity, Telemetry
 
 if TYPE_CHECKING:
@@ -27,14 +30,24 @@ class InferenceServer:
     """
 
     def __init__(
-        self, telemetry: Telemetry, *, version: str, settings: ServingSettings | None = None
+        self,
+        telemetry: Telemetry,
+        *,
+        version: str,
+        settings: ServingSettings | None = None,
+        marks: Marks | None = None,
     ) -> None:
+        """`marks` say which model runs, for the next process to find; none are kept unless given."""
         self._settings = settings or ServingSettings()
         self._registry = Registry(telemetry)
         self._quiet = QuietTrim()
-        app = InferenceApp(self._registry, telemetry, self._settings, self._quiet, version=version)
+        self.watchdog = Watchdog(self._settings.hang_seconds)
+        app = InferenceApp(
+            self._registry, telemetry, self._settings, self._quiet, self.watchdog, version=version
+        )
         self._listener = Listener(app.handle, self._settings.http)
         self._loading = asyncio.Lock()
+        self._marks = marks or Marks(Path())
 
     @property
     def port(self) -> int:
@@ -79,26 +92,42 @@ class InferenceServer:
         async with self._loading:
             self._switch(key, None)
 
+    async def evict(self, key: ModelKey, why: str) -> None:
+        """Unloads the model and waits until its memory is free; requests are told why, and to come again."""
+        async with self._loading:
+            closing = self._switch(key, None)
+            self._registry.excuse(key, why)
+        if closing is not None:
+            await asyncio.wait((asyncio.wrap_future(closing),), timeout=self._settings.request_seconds)
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
         return self._registry.counters(key, revision)
 
+    async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        """Waits until the revision's counters differ from `seen`; for ever while it is not known."""
+        await self._registry.more_answers(key, revision, seen)
+
     async def _load(self, installed: InstalledRevision, identity: Identity) -> ActiveRevision:
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"model-{installed.revision[:8]}")
-        loop = asyncio.get_running_loop()
+        mark = self._marks.take(installed.key, installed.revision)
+        work = executor.submit(_load_engine, installed, self._settings.threads, mark)
         try:
-            engine = await loop.run_in_executor(executor, _load_engine, installed, self._settings.threads)
+            engine = await asyncio.wrap_future(work)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
+            self.watchdog.leave(work)
             raise
         return ActiveRevision(ServedRevision(identity), installed, engine, executor)
 
-    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> None:
+    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "Future[None] | None":
         retired = self._registry.switch(key, active)
-        if retired is not None:
-            # Behind the requests that are still queued in that thread, which ends after it.
-            retired.executor.submit(retired.engine.close)
-            retired.executor.shutdown(wait=False)
+        if retired is None:
+            return None
+        # Behind the requests that are still queued in that thread, which ends after it.
+        closing = retired.executor.submit(retired.engine.close)
+        retired.executor.shutdown(wait=False)
+        return closing
 
 
 class MetricsServer:
@@ -131,7 +160,7 @@ class MetricsServer:
         raise HttpFault(404, f"there is nothing at {request.path}; there are /metrics and /healthz")
 
 
-def _load_engine(installed: InstalledRevision, threads: int) -> "Engine":
+def _load_engine(installed: InstalledRevision, threads: int, mark: Slot) -> "Engine":
     from edgecanary.agent.serving import engine  # noqa: PLC0415 -- numpy and the runtime cost 40 MB
 
-    return engine.load(installed, threads=threads)
+    return engine.load(installed, threads=threads, mark=mark)
