@@ -21,6 +21,7 @@ from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import Store
 from edgecanary.agent.supervisor import Supervisor
 from edgecanary.agent.telemetry import Telemetry
+from edgecanary.agent.trust import Guard
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import EdgeNodeStatus
 from edgecanary.base.clock import SystemClock
@@ -51,7 +52,9 @@ class Agent:
             Downloader(settings.download, settings.download_ca_file),
             margin_bytes=settings.disk_margin_bytes,
         )
-        workshop = Workshop(self._store, installer, SubprocessProber(settings.probe), self._server, clock)
+        guard = Guard(settings.roots, settings.data_dir / "trust.json", clock) if settings.roots else None
+        prober = SubprocessProber(settings.probe)
+        workshop = Workshop(self._store, installer, prober, self._server, clock, guard=guard)
 
         def compose() -> EdgeNodeStatus:
             return build_status(

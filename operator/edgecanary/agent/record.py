@@ -41,6 +41,13 @@ class Rejection(ApiModel):
     time: Time
 
 
+class Admission(ApiModel):
+    """What is remembered of the signed statement by which a revision was let in."""
+
+    sequence: int
+    issued: Time
+
+
 class Target(ApiModel):
     """The revision that is being worked on, with all that is needed to finish without a network."""
 
@@ -59,6 +66,8 @@ class Target(ApiModel):
     verdict: Verdict | None = None
     """Set when the revision failed and is being rolled back."""
     probe: ProbeMeasurement | None = None
+    admitted: Admission | None = None
+    """Set once what is installed was found to be signed and was switched to; only on nodes with trust roots."""
 
     @property
     def revision(self) -> str:
@@ -121,6 +130,8 @@ class Record(ApiModel):
     """The revision that was active before; it stays on disk."""
     target: Target | None = None
     rejected: tuple[Rejection, ...] = ()
+    floor: int = 0
+    """The highest sequence of a signed statement that was committed; a lower one is refused."""
     outcome: Outcome = Outcome()
     alive: bool = False
     """A process works on this; one that ends in order clears it. Found set at a start, it has died."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.trust import TrustRoots
 from edgecanary.agent.updater import RetryPace
 from edgecanary.clients.download import DownloadLimits
 from edgecanary.clients.nodeaccess import ApiAccess
@@ -30,6 +31,8 @@ class AgentSettings:
     disk_margin_bytes: int = 64 * 2**20
     """What must stay free on the disk after an installation."""
     download_ca_file: Path | None = None
+    roots: TrustRoots | None = None
+    """The keys that models must be signed with; None: models need no signature."""
     download: DownloadLimits = field(default_factory=DownloadLimits)
     retry: RetryPace = field(default_factory=RetryPace)
     report: ReportPace = field(default_factory=ReportPace)

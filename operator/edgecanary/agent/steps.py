@@ -11,9 +11,10 @@ from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import ModelKey, ModelLoadFailed, ModelServer, ProbeFailed, Prober
-from edgecanary.agent.record import Record, Rejection, Target, Verdict
+from edgecanary.agent.record import Admission, Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
+from edgecanary.agent.trust import Guard, Offered, assigned, on_disk
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
 from edgecanary.base.errors import EdgecanaryError, InvalidInput
@@ -32,6 +33,8 @@ class Workshop:
     clock: Clock
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
+    guard: Guard | None = None
+    """Lets in only what is signed; None on a node without trust roots."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Steps:
         return Step(Event.PASSED, record.model_copy(update={"rejected": rejected}))
 
     async def _precheck(self, record: Record, target: Target) -> Step:
+        if not target.misfit:
+            await self._admit(record, assigned(target))
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
         self._seconds_to_window(record, target)
         return Step(Event.PASSED, record)
@@ -128,11 +133,13 @@ class Steps:
         return Step(Event.PASSED, record)
 
     async def _stage(self, record: Record, target: Target) -> Step:
+        await self._admit(record, assigned(target))
         await asyncio.to_thread(self._shop.installer.stage, self._home, target)
         return Step(Event.PASSED, record)
 
     async def _probe(self, record: Record, target: Target) -> Step:
         installed = self._home.installed(target.revision)
+        await self._admit(record, on_disk(installed, target.statement.signature))
         if not installed.serve:
             return Step(Event.PASSED, record)
         try:
@@ -165,15 +172,32 @@ class Steps:
             log.debug("%s: %s", self._key, found.message)
         return found.wait_seconds
 
+    async def _admit(self, record: Record, offered: Offered) -> Admission | None:
+        """What the node's guard remembers of the revision; None without a guard. Raises Delay."""
+        guard = self._shop.guard
+        if guard is None:
+            return None
+        return await asyncio.to_thread(guard.admit, self._key, offered, floor=record.floor)
+
+    async def _admit_installed(self, record: Record, target: Target) -> Record:
+        """The record with what is remembered of the revision on disk. Raises Delay and StoreFailure."""
+        installed = self._home.installed(target.revision)
+        admitted = await self._admit(record, on_disk(installed, target.statement.signature))
+        return _with_target(record, target, admitted=admitted)
+
     async def _switch(self, record: Record, target: Target) -> Step:
         try:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
+            elif target.admitted is None:
+                record = await self._admit_installed(record, target)
             await self._bring_up(target.revision)
         except StoreFailure as error:
             log.error("%s: %s", self._key, error)
             await asyncio.to_thread(self._home.discard, target.revision)
-            return Step(Event.BLOCKED, _with_target(record, target, proven=False))
+            return Step(Event.BLOCKED, _with_target(record, target, proven=False, admitted=None))
+        except Delay:
+            raise
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
@@ -199,7 +223,14 @@ class Steps:
             await self._bring_up(target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
-        changes = {"active": target.revision, "previous": previous, "target": None, "outcome": outcome}
+        changes: dict[str, object] = {
+            "active": target.revision,
+            "previous": previous,
+            "target": None,
+            "outcome": outcome,
+        }
+        if self._shop.guard is not None and target.admitted is not None:
+            changes["floor"] = await asyncio.to_thread(self._shop.guard.commit, self._key, target.admitted)
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgecanary.agent import process
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
+from edgecanary.agent.trust import load_roots
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
@@ -44,6 +45,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     flags.text("--download-ca-file", default=None, help="certificates to trust for downloads", metavar="FILE")
     flags.text("--disk-margin", default="64Mi", help="what must stay free on the disk", metavar="QUANTITY")
     flags.many("--accelerator", help="an accelerator that the node has; may be repeated", metavar="NAME")
+    flags.many(
+        "--trust-root",
+        help="a file or directory with public keys that models must be signed with; may be repeated",
+        metavar="PATH",
+    )
+    flags.count("--trust-threshold", default=1, help="how many of the trusted keys must sign a model")
     flags.seconds("--heartbeat-seconds", default=600.0, help="how often the node reports without news")
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
@@ -77,6 +84,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         accelerators=tuple(options.accelerator or ()),
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
+        roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
     )
     return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))
