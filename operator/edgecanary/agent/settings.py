@@ -6,9 +6,9 @@ from pathlib import Path
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
-from edgecanary.agent.trust import TrustRoots
 from edgecanary.agent.updater import RetryPace
 from edgecanary.clients.download import DownloadLimits
+from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.nodeaccess import ApiAccess
 
 DEFAULT_NAMESPACE = "edgecanary-system"

@@ -6,11 +6,10 @@ that comes back after a restart or that the node returns to was let in before, a
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -21,16 +20,7 @@ from edgecanary.agent.record import Admission, Target, Verdict
 from edgecanary.api.artifacts import Golden, ModelIO, Variant
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.api.fields import ApiModel, Time
-from edgecanary.artifact.envelope import (
-    MAX_KEY_BYTES,
-    MAX_KEYS,
-    BadKey,
-    Refused,
-    key_id,
-    read_envelope,
-    read_public_keys,
-    verify,
-)
+from edgecanary.artifact.envelope import Refused, read_envelope, verify
 from edgecanary.artifact.signed import (
     SignedStatement,
     read_statement,
@@ -38,60 +28,12 @@ from edgecanary.artifact.signed import (
     variant_differs,
 )
 from edgecanary.base.clock import Clock, to_rfc3339
-from edgecanary.base.errors import InvalidInput
+from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.rollout.eligibility import NodeFacts, fitting_variant, misfits
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 log = logging.getLogger(__name__)
 
 _MAX_KNOWN_BYTES = 4 * 2**20
-
-
-@dataclass(frozen=True)
-class TrustRoots:
-    """The keys that a node trusts, by their ids, and how many of them must sign."""
-
-    keys: "Mapping[str, Ed25519PublicKey]"
-    threshold: int = 1
-
-
-def load_roots(paths: Sequence[Path], threshold: int) -> TrustRoots | None:
-    """The keys in the files, and in all `.pem` and `.pub` files of directories; None when there are no paths.
-
-    Raises InvalidInput naming the flag and the file: an agent that cannot read its keys must not start.
-    """
-    if not paths:
-        if threshold != 1:
-            raise InvalidInput("--trust-threshold", "must not be given without --trust-root")
-        return None
-    keys = {key_id(key): key for path in paths for file in _key_files(path) for key in _read_keys(file)}
-    if len(keys) > MAX_KEYS:
-        raise InvalidInput("--trust-root", f"must hold at most {MAX_KEYS} different keys, got {len(keys)}")
-    if threshold > len(keys):
-        rule = f"must be at most the number of different keys, {len(keys)}, got {threshold}"
-        raise InvalidInput("--trust-threshold", rule)
-    return TrustRoots(keys, threshold)
-
-
-def _key_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix in (".pem", ".pub") and file.is_file())
-    if not found:
-        raise InvalidInput("--trust-root", f"{path} holds no file that ends in .pem or .pub")
-    return found
-
-
-def _read_keys(path: Path) -> "Sequence[Ed25519PublicKey]":
-    try:
-        with path.open("rb") as file:
-            return read_public_keys(file.read(MAX_KEY_BYTES + 1))
-    except OSError as error:
-        raise InvalidInput("--trust-root", f"{path} cannot be read: {error.strerror}") from error
-    except BadKey as error:
-        raise InvalidInput("--trust-root", f"{path} {error}") from error
 
 
 class Known(ApiModel):

@@ -10,12 +10,12 @@ from pathlib import Path
 from edgecanary.agent import process
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
-from edgecanary.agent.trust import load_roots
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
+from edgecanary.clients.keyfiles import load_roots
 from edgecanary.clients.nodeaccess import ApiAccess
 
 _LEVELS = ("debug", "info", "warning", "error")
