@@ -8,6 +8,7 @@ import ast
 import io
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -90,6 +91,9 @@ def read_headers(data: bytes) -> dict[str, ArrayHeader]:
         OSError,
         NotImplementedError,
         RuntimeError,
+        ValueError,
+        struct.error,
+        zlib.error,
     ) as e:
         raise _invalid(f"is not an npz file ({e}); write it with numpy.savez") from e
 

@@ -12,11 +12,13 @@ from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
 from edgecanary.agent.supervisor import Supervisor
+from edgecanary.agent.trust import Guard
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
 from edgecanary.clients.download import Downloader, DownloadLimits
+from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
@@ -96,13 +98,17 @@ async def node(
     clock: FixedClock | None = None,
     labels: dict[str, str] | None = None,
     pace: RetryPace = FAST,
+    roots: TrustRoots | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
-    workshop = Workshop(store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock)
+    guard = Guard(roots, data / "trust.json", clock) if roots else None
+    workshop = Workshop(
+        store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock, guard=guard
+    )
 
     def on_news() -> None:
         if records := found.supervisor.records:
