@@ -4,11 +4,15 @@ Standard library only, since the child pays for each import.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Self
 
 from edgecanary.agent.tensors import TensorType
 from edgecanary.base.errors import EdgecanaryError
+
+_MAX_MESSAGE = 4000
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ def encode_answer(answer: ProbeResult | EdgecanaryError) -> bytes:
     """The child's answer for its standard output."""
     if isinstance(answer, ProbeResult):
         return json.dumps({"passed": asdict(answer)}).encode()
-    return json.dumps({"failed": {"reason": answer.reason, "message": answer.message[:4000]}}).encode()
+    return json.dumps(
+        {"failed": {"reason": answer.reason, "message": answer.message[:_MAX_MESSAGE]}}
+    ).encode()
 
 
 def decode_answer(data: bytes) -> ProbeResult | EdgecanaryError | None:
@@ -81,8 +87,17 @@ def decode_answer(data: bytes) -> ProbeResult | EdgecanaryError | None:
     try:
         answer = json.loads(data)
         if "passed" in answer:
-            return ProbeResult(**{name: int(value) for name, value in answer["passed"].items()})
+            return ProbeResult(**{name: _count(value) for name, value in answer["passed"].items()})
         failed = answer["failed"]
-        return EdgecanaryError(str(failed["reason"]), str(failed["message"]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        reason, message = str(failed["reason"]), str(failed["message"])[:_MAX_MESSAGE]
+        message.encode()
+        return EdgecanaryError(reason, message) if _REASON.fullmatch(reason) else None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _count(value: object) -> int:
+    """A measured number. Raises ValueError and TypeError for what the report could not hold."""
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError("not a count")
+    return int(value)

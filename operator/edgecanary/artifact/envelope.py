@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from edgecanary.base.errors import EdgecanaryError
 
@@ -26,6 +26,9 @@ MAX_SIGNATURES = 16
 MAX_KEY_BYTES = 64 * 1024
 """The longest file with keys."""
 MAX_KEYS = 32
+
+_MAX_NAME = 128
+"""The longest payload type or key id."""
 
 _BEGIN = b"-----BEGIN "
 _PUBLIC_END = b"-----END PUBLIC KEY-----"
@@ -89,6 +92,8 @@ def read_envelope(text: str) -> Envelope:
     """The envelope that a text holds. Raises Refused with the reason BadEnvelope."""
     if len(text) > MAX_ENVELOPE:
         raise _bad(f"has {len(text)} characters, at most {MAX_ENVELOPE} are allowed")
+    if not text.isascii():
+        raise _bad("must be plain ASCII")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -96,7 +101,7 @@ def read_envelope(text: str) -> Envelope:
     if not isinstance(body, dict):
         raise _bad("is not a JSON object")
     kind, entries = body.get("payloadType"), body.get("signatures")
-    if not isinstance(kind, str) or not isinstance(entries, list):
+    if not _is_name(kind) or not isinstance(entries, list):
         raise _bad("must have payload, payloadType and signatures")
     if len(entries) > MAX_SIGNATURES:
         raise _bad(f"has {len(entries)} signatures, at most {MAX_SIGNATURES} are allowed")
@@ -200,9 +205,14 @@ def _is_good(key: "Ed25519PublicKey", signature: bytes, message: bytes) -> bool:
 
 
 def _signature(entry: object) -> Signature:
-    if not isinstance(entry, dict) or not isinstance(name := entry.get("keyid"), str):
+    if not isinstance(entry, dict) or not _is_name(name := entry.get("keyid")):
         raise _bad("must have a keyid and a sig in each signature")
     return Signature(name, _bytes(entry, "sig"))
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Whether it is a short word that may stand in messages."""
+    return isinstance(value, str) and len(value) <= _MAX_NAME and value.isascii() and value.isprintable()
 
 
 def _bytes(body: Mapping[str, object], field: str) -> bytes:
