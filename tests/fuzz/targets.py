@@ -184,8 +184,13 @@ def onnx(data: bytes) -> None:
 
 def http(data: bytes) -> None:
     """A connection to the inference port, from the first byte to the answers, in pieces."""
-    answer = asyncio.run(wires.converse(data))
-    wires.check_answers(answer)
+    wires.check_answers(_loop().run_until_complete(wires.converse(data)))
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One for all inputs: making one takes longer than most conversations."""
+    return asyncio.new_event_loop()
 
 
 def infer(data: bytes) -> None:

@@ -9,10 +9,10 @@ from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, Target
 
-CHANGED = 2000
+CHANGED = 1000
 """Changed inputs for each target."""
 
-SLOW = {"http": 500}
+SLOW = {"http": 300}
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
