@@ -11,7 +11,7 @@ from edgelab.api import JsonObject
 from edgelab.demo.timeline import Timeline
 from edgelab.errors import LabError
 from edgelab.fleet import Fleet, FleetSettings, two_classes
-from edgelab.fleet.access import OPERATOR_USER, agent_user
+from edgelab.fleet.access import OPERATOR_USER
 from edgelab.modelzoo.counts import RevisionCount
 from edgelab.modelzoo.traffic import TrafficGenerator
 from edgelab.processes import Supervisor
@@ -82,11 +82,10 @@ def measure_fleet(supervisor: Supervisor, folder: Path, nodes: int) -> FleetCost
 
 def _writes(fleet: Fleet, since: float) -> Writes:
     requests = [r for r in fleet.control_plane.audit_log.writes() if r.time.timestamp() >= since]
-    agents = {agent_user(node) for node in fleet.agents}
     operator = Counter(request.resource for request in requests if request.user == OPERATOR_USER)
     releases, status = operator["modelreleases"], operator["rollouts/status"]
     return Writes(
-        by_nodes=sum(request.user in agents for request in requests),
+        by_nodes=sum(request.node in fleet.agents for request in requests),
         releases=releases,
         rollout_status=status,
         other=operator.total() - releases - status,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgelab.errors import ApiError
+from edgelab.errors import ApiError, LabError
 
 JsonObject = dict[str, Any]
 """A Kubernetes object as JSON: its shape depends on its kind."""
@@ -31,14 +31,37 @@ class Credentials:
     key: Path
 
 
+@dataclass(frozen=True)
+class Token:
+    """A bearer token, and whom its client trusts."""
+
+    authority: Path
+    token: str
+
+
 class ApiClient:
     """Talks to one API server as one user; each call opens a connection of its own."""
 
-    def __init__(self, server: str, credentials: Credentials) -> None:
+    def __init__(self, server: str, credentials: Credentials | Token) -> None:
         self.server = server
-        self.credentials = credentials
+        self._credentials = credentials
         self._context = ssl.create_default_context(cafile=str(credentials.authority))
-        self._context.load_cert_chain(credentials.certificate, credentials.key)
+        self._headers = {"Accept": "application/json", "User-Agent": "edgelab"}
+        if isinstance(credentials, Token):
+            self._headers["Authorization"] = f"Bearer {credentials.token}"
+        else:
+            self._context.load_cert_chain(credentials.certificate, credentials.key)
+
+    @property
+    def credentials(self) -> Credentials:
+        """The client certificate that it acts with.
+
+        Raises:
+            LabError: it acts with a token.
+        """
+        if isinstance(self._credentials, Token):
+            raise LabError("this client has a token and no certificate")
+        return self._credentials
 
     def get(self, path: str) -> JsonObject:
         """Read an object or a list.
@@ -91,7 +114,7 @@ class ApiClient:
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, context=self._context, timeout=_TIMEOUT_SECONDS
         )
-        headers = {"Content-Type": content_type, "Accept": "application/json", "User-Agent": "edgelab"}
+        headers = {**self._headers, "Content-Type": content_type}
         try:
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
@@ -103,8 +126,15 @@ class ApiClient:
         return content
 
 
-def kubeconfig(server: str, credentials: Credentials, *, namespace: str = "default") -> str:
+def kubeconfig(server: str, credentials: Credentials | Token, *, namespace: str = "default") -> str:
     """A kubeconfig with everything inside, as JSON (which is YAML too)."""
+    if isinstance(credentials, Token):
+        user = {"token": credentials.token}
+    else:
+        user = {
+            "client-certificate-data": _base64(credentials.certificate),
+            "client-key-data": _base64(credentials.key),
+        }
     return json.dumps(
         {
             "apiVersion": "v1",
@@ -118,15 +148,7 @@ def kubeconfig(server: str, credentials: Credentials, *, namespace: str = "defau
                     },
                 }
             ],
-            "users": [
-                {
-                    "name": "user",
-                    "user": {
-                        "client-certificate-data": _base64(credentials.certificate),
-                        "client-key-data": _base64(credentials.key),
-                    },
-                }
-            ],
+            "users": [{"name": "user", "user": user}],
             "contexts": [
                 {"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": namespace}}
             ],

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class Request:
 
     Attributes:
         user: who asked.
+        node: the Node that the asker's token is bound to, empty for other credentials.
         verb: create, update, patch, delete, deletecollection, get, list or watch.
         resource: the plural, with the subresource after a slash (`rollouts/status`).
         namespace: of the object, empty for cluster-wide ones.
@@ -39,6 +40,7 @@ class Request:
     """
 
     user: str
+    node: str
     verb: str
     resource: str
     namespace: str
@@ -81,6 +83,12 @@ def count(requests: Iterable[Request]) -> Counter[tuple[str, str]]:
     return Counter((request.user, request.verb) for request in requests)
 
 
+def _node(user: Mapping[str, object]) -> str:
+    extra = user.get("extra")
+    names = extra.get("authentication.kubernetes.io/node-name") if isinstance(extra, dict) else None
+    return str(names[0]) if names else ""
+
+
 def _request(event: dict[str, dict[str, str]]) -> Request:
     target = event.get("objectRef", {})
     resource = target.get("resource", "")
@@ -88,6 +96,7 @@ def _request(event: dict[str, dict[str, str]]) -> Request:
         resource = f"{resource}/{subresource}"
     return Request(
         user=event["user"]["username"],
+        node=_node(event["user"]),
         verb=str(event["verb"]),
         resource=resource,
         namespace=target.get("namespace", ""),

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from edgelab import audit, tools
-from edgelab.api import ApiClient, Credentials, kubeconfig
+from edgelab.api import ApiClient, Credentials, JsonObject, Token, kubeconfig
 from edgelab.certificates import Authority
 from edgelab.errors import ApiError, KubectlError, LabError
 from edgelab.ports import free_port
@@ -172,15 +172,25 @@ class ControlPlane:
             raise KubectlError(arguments, result.returncode, result.stderr)
         return result.stdout
 
-    def service_account_token(self, namespace: str, name: str, *, seconds: int = 3600) -> str:
-        """A token of a service account, which must exist.
+    def service_account_token(
+        self, namespace: str, name: str, *, seconds: int = 3600, node: str = "", pod: str = ""
+    ) -> str:
+        """A token of a service account, bound to a Node or to a pod of the namespace when one is named.
 
         Raises:
-            ApiError: there is no such service account.
+            ApiError: there is no such service account, Node or pod.
         """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        answer = self.admin.create(path, {"spec": {"expirationSeconds": seconds}})
-        return str(answer["status"]["token"])
+        spec: JsonObject = {"expirationSeconds": seconds}
+        if node or pod:
+            kind, place = ("Node", "nodes") if node else ("Pod", f"namespaces/{namespace}/pods")
+            uid = self.admin.get(f"/api/v1/{place}/{node or pod}")["metadata"]["uid"]
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, "name": node or pod, "uid": uid}
+        return str(self.admin.create(path, {"spec": spec})["status"]["token"])
+
+    def token_client(self, token: str) -> ApiClient:
+        """A JSON client that acts as whoever the token is for."""
+        return ApiClient(self.url, Token(self.ca_file, token))
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace.

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from edgecanary.api.edgenode import NodeModelStatus
 from edgelab.fleet import Fleet, wait_for
-from edgelab.fleet.access import agent_user
 from tests.e2e.scene import Scene
 
 
@@ -79,7 +78,7 @@ def _reports_of(scene: Scene, node: str) -> list[NodeModelStatus]:
 
 
 def _writes_by_node(fleet: Fleet, since: datetime) -> dict[str, int]:
-    users = Counter(
-        request.user for request in fleet.control_plane.audit_log.writes() if request.time >= since
+    counted = Counter(
+        request.node for request in fleet.control_plane.audit_log.writes() if request.time >= since
     )
-    return {node: users[agent_user(node)] for node in fleet.agents}
+    return {node: counted[node] for node in fleet.agents}

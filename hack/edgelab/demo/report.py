@@ -10,7 +10,7 @@ from pathlib import Path
 from edgelab.audit import Request
 from edgelab.demo.checks import Check
 from edgelab.demo.stage import Stage
-from edgelab.fleet.access import OPERATOR_USER, agent_user
+from edgelab.fleet.access import OPERATOR_USER
 
 SCHEMA = "edgecanary.dev/demo-report/v1"
 _TAKEN_BACK = "3.0.0"
@@ -117,8 +117,8 @@ def _writes(stage: Stage, ended: float) -> list[Writes]:
 
 def _writes_of(version: str, nodes: Iterable[str], requests: Sequence[Request]) -> Writes:
     """The writes among requests; a write by a program for itself (a lease, say) counts too."""
-    users = Counter(request.user for request in requests)
-    by_node = [users[agent_user(node)] for node in nodes]
+    counted = Counter(request.node for request in requests)
+    by_node = [counted[node] for node in nodes]
     operator = Counter(request.resource for request in requests if request.user == OPERATOR_USER)
     return Writes(
         version=version,

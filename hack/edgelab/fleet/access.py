@@ -1,28 +1,25 @@
-"""Who is who in the lab's cluster: the roles of config/rbac, and an identity for each program."""
+"""Who is who in the lab's cluster: config/rbac, config/admission, and an identity for each program."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from edgelab.api import JsonObject
+from edgelab.api import ApiClient, JsonObject, Token, kubeconfig
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import LabError
 from edgelab.paths import ROOT
 
 SYSTEM_NAMESPACE = "edgecanary-system"
 OPERATOR_USER = "edgecanary:operator"
-AGENT_GROUP = "edgecanary:agents"
-_RBAC = ROOT / "config" / "rbac"
-
-
-def agent_user(node: str) -> str:
-    """The user that the node's agent is to the API server."""
-    return f"edgecanary:agent:{node}"
+AGENT_ACCOUNT = "edgecanary-agent"
+_CONFIG = ROOT / "config"
+_RBAC = _CONFIG / "rbac"
+_TOKEN_SECONDS = 7 * 24 * 3600
 
 
 def apply_roles(control_plane: ControlPlane) -> None:
-    """Apply config/rbac, and bind its roles to the lab's users as it binds them to its service accounts.
+    """Apply config/rbac and config/admission, and bind the operator's roles to the lab's operator.
 
     Raises:
         KubectlError: the API server refused a manifest.
@@ -30,9 +27,9 @@ def apply_roles(control_plane: ControlPlane) -> None:
     """
     if SYSTEM_NAMESPACE not in control_plane.kubectl("get", "namespaces", "-o", "name"):
         control_plane.create_namespace(SYSTEM_NAMESPACE)
-    control_plane.kubectl("apply", "--server-side", f"--filename={_RBAC}")
+    for folder in (_RBAC, _CONFIG / "admission"):
+        control_plane.kubectl("apply", "--server-side", f"--filename={folder}")
     _bind(control_plane, "operator", {"kind": "User", "name": OPERATOR_USER})
-    _bind(control_plane, "agent", {"kind": "Group", "name": AGENT_GROUP})
 
 
 def operator_access(control_plane: ControlPlane) -> Path:
@@ -41,8 +38,27 @@ def operator_access(control_plane: ControlPlane) -> Path:
 
 
 def agent_access(control_plane: ControlPlane, node: str) -> Path:
-    """A kubeconfig for the node's agent."""
-    return control_plane.kubeconfig(agent_user(node), (AGENT_GROUP,), namespace=SYSTEM_NAMESPACE)
+    """A kubeconfig for the node's agent, with a token that is bound to the Node, which must exist.
+
+    Raises:
+        ApiError: there is no such Node.
+    """
+    path = control_plane.data_dir / f"agent-{node}.kubeconfig"
+    path.touch(mode=0o600)
+    credentials = Token(control_plane.ca_file, _agent_token(control_plane, node))
+    path.write_text(kubeconfig(control_plane.url, credentials, namespace=SYSTEM_NAMESPACE))
+    return path
+
+
+def agent_client(control_plane: ControlPlane, node: str) -> ApiClient:
+    """A client that may do what the node's agent may."""
+    return control_plane.token_client(_agent_token(control_plane, node))
+
+
+def _agent_token(control_plane: ControlPlane, node: str) -> str:
+    return control_plane.service_account_token(
+        SYSTEM_NAMESPACE, AGENT_ACCOUNT, seconds=_TOKEN_SECONDS, node=node
+    )
 
 
 def _bind(control_plane: ControlPlane, program: str, subject: JsonObject) -> None:

@@ -306,6 +306,6 @@ def refresh(target: Target, order: Order) -> Target:
     if wanted is None or wanted.revision != target.revision:
         return target
     if wanted.misfit or target.misfit or wanted.variant.name == target.variant.name:
-        kept = {"proven", "crashes", "verdict", "probe"}
+        kept = {"proven", "crashes", "verdict", "probe", "admitted"}
         return wanted.model_copy(update={name: getattr(target, name) for name in kept})
     return target.model_copy(update={"attempt": wanted.attempt})

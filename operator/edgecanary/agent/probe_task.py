@@ -4,6 +4,7 @@ Standard library only, since the child pays for each import.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -13,6 +14,7 @@ from edgecanary.agent.tensors import TensorType
 from edgecanary.base.errors import EdgecanaryError
 
 _MAX_MESSAGE = 4000
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,22 @@ def decode_answer(data: bytes) -> ProbeAnswer | None:
             [str(layer) for layer in layers], {str(layer): str(why) for layer, why in missing.items()}
         )
         if "passed" in told:
-            numbers = {name: int(value) for name, value in told["passed"].items()}
+            numbers = {name: _count(value) for name, value in told["passed"].items()}
             return ProbeAnswer(sandbox, ProbeResult(**numbers))
         if "failed" in told:
             failed = told["failed"]
-            return ProbeAnswer(sandbox, EdgecanaryError(str(failed["reason"]), str(failed["message"])))
+            reason, message = str(failed["reason"]), str(failed["message"])[:_MAX_MESSAGE]
+            message.encode()
+            if not _REASON.fullmatch(reason):
+                return None
+            return ProbeAnswer(sandbox, EdgecanaryError(reason, message))
         return ProbeAnswer(sandbox)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _count(value: object) -> int:
+    """A measured number. Raises ValueError and TypeError for what the report could not hold."""
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError("not a count")
+    return int(value)

@@ -42,6 +42,13 @@ class Rejection(ApiModel):
     time: Time
 
 
+class Admission(ApiModel):
+    """What is remembered of the signed statement by which a revision was let in."""
+
+    sequence: int
+    issued: Time
+
+
 class Target(ApiModel):
     """The revision that is being worked on, with all that is needed to finish without a network."""
 
@@ -61,6 +68,8 @@ class Target(ApiModel):
     verdict: Verdict | None = None
     """Set when the revision failed and is being rolled back."""
     probe: ProbeMeasurement | None = None
+    admitted: Admission | None = None
+    """Set once what is installed was found to be signed and was switched to; only on nodes with trust roots."""
 
     @property
     def revision(self) -> str:
@@ -125,6 +134,8 @@ class Record(ApiModel):
     """The revision that was left by order of a release, for one before it: there is no going back to it."""
     target: Target | None = None
     rejected: tuple[Rejection, ...] = ()
+    floor: int = 0
+    """The highest sequence of a signed statement that was committed; a lower one is refused."""
     outcome: Outcome = Outcome()
     health: DeviceHealth = Field(default_factory=DeviceHealth)
     """What the release tolerates of the active revision, as it was heard last."""

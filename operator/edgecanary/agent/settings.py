@@ -10,6 +10,7 @@ from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.clients.download import DownloadLimits
+from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
 
@@ -40,6 +41,8 @@ class AgentSettings:
     notify_hook: LocalHook | None = None
     """Told which revision is active."""
     download_ca_file: Path | None = None
+    roots: TrustRoots | None = None
+    """The keys that models must be signed with; None: models need no signature."""
     download: DownloadLimits = field(default_factory=DownloadLimits)
     retry: RetryPace = field(default_factory=RetryPace)
     report: ReportPace = field(default_factory=ReportPace)

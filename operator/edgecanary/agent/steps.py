@@ -24,9 +24,10 @@ from edgecanary.agent.ports import (
     Prober,
 )
 from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
-from edgecanary.agent.record import Record, Rejection, Target, Verdict
+from edgecanary.agent.record import Admission, Record, Rejection, Target, Verdict
 from edgecanary.agent.store import ModelFiles, Store, StoreFailure
 from edgecanary.agent.timing import gate
+from edgecanary.agent.trust import Guard, Offered, assigned, on_disk
 from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
@@ -51,6 +52,8 @@ class Workshop:
     gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
+    guard: Guard | None = None
+    """Lets in only what is signed; None on a node without trust roots."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ class Steps:
         return Step(Event.PASSED, record.model_copy(update={"rejected": rejected}))
 
     async def _precheck(self, record: Record, target: Target) -> Step:
+        if not target.misfit:
+            await self._admit(record, assigned(target))
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
         self._check_memory(record, target)
         try:
@@ -198,11 +203,13 @@ class Steps:
         return Step(Event.PASSED, record)
 
     async def _stage(self, record: Record, target: Target) -> Step:
+        await self._admit(record, assigned(target))
         await asyncio.to_thread(self._shop.installer.stage, self._home, target)
         return Step(Event.PASSED, record)
 
     async def _probe(self, record: Record, target: Target) -> Step:
         installed = self._home.installed(target.revision)
+        await self._admit(record, on_disk(installed, target.statement.signature))
         if not installed.serve:
             return Step(Event.PASSED, record)
         try:
@@ -227,18 +234,35 @@ class Steps:
             raise _delay(held)
         return Step(Event.PASSED, record)
 
+    async def _admit(self, record: Record, offered: Offered) -> Admission | None:
+        """What the node's guard remembers of the revision; None without a guard. Raises Delay."""
+        guard = self._shop.guard
+        if guard is None:
+            return None
+        return await asyncio.to_thread(guard.admit, self._key, offered, floor=record.floor)
+
+    async def _admit_installed(self, record: Record, target: Target) -> Record:
+        """The record with what is remembered of the revision on disk. Raises Delay and StoreFailure."""
+        installed = self._home.installed(target.revision)
+        admitted = await self._admit(record, on_disk(installed, target.statement.signature))
+        return _with_target(record, target, admitted=admitted)
+
     async def _switch(self, record: Record, target: Target) -> Step:
         record = self.measure(record)
         try:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
+            elif target.admitted is None:
+                record = await self._admit_installed(record, target)
             await self.loader.bring_up(record, target.revision)
         except StoreFailure as error:
             log.error("%s: %s", self._key, error)
             await asyncio.to_thread(self._home.discard, target.revision)
-            return Step(Event.BLOCKED, _with_target(record, target, proven=False))
+            return Step(Event.BLOCKED, _with_target(record, target, proven=False, admitted=None))
         except OutOfMemory as error:
             raise _no_memory(error) from error
+        except Delay:
+            raise
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
@@ -297,7 +321,7 @@ class Steps:
         if target.probe is not None:
             memory[target.revision] = target.probe.peak_memory_bytes
         kept = {target.revision, previous}
-        changes = {
+        changes: dict[str, object] = {
             "active": target.revision,
             "previous": previous,
             "memory": {revision: count for revision, count in memory.items() if revision in kept},
@@ -307,6 +331,8 @@ class Steps:
             "crashes": 0,
             "failing": None,
         }
+        if self._shop.guard is not None and target.admitted is not None:
+            changes["floor"] = await asyncio.to_thread(self._shop.guard.commit, self._key, target.admitted)
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:

@@ -123,7 +123,10 @@ class Supervisor:
         if self._releases is None or self._labels is None:
             return
         followed = {record.key: record.release_uid for record in self.records if record.release_uid}
-        wanted = orders(self._releases.values(), self._facts(self._labels), followed)
+        facts = self._facts(self._labels)
+        if self._shop.guard is not None:
+            self._shop.guard.node = facts
+        wanted = orders(self._releases.values(), facts, followed)
         for key, order in wanted.items():
             if key not in self._updaters and order.target is not None:
                 self._add(key)

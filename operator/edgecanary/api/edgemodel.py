@@ -48,7 +48,12 @@ class EdgeModelSpec(ApiModel):
         ),
     )
     signature: str | None = Field(
-        default=None, max_length=16384, description="Signed statement about the files, base64. Reserved."
+        default=None,
+        max_length=16384,
+        description=(
+            "Signed statement in a DSSE envelope, as `edgecanary model sign` writes it. Nodes with trust roots refuse "
+            "a model without it."
+        ),
     )
 
 

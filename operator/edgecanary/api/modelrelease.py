@@ -87,7 +87,12 @@ class RevisionStatement(ApiModel):
     golden: ReleasedGolden | None = Field(default=None, description="Golden cases for the probe.")
     serve: bool = Field(default=True, description="Whether the agent answers inference requests.")
     signature: str | None = Field(
-        default=None, max_length=16384, description="Signed statement, base64. Reserved."
+        default=None,
+        max_length=16384,
+        description=(
+            "Signed statement in a DSSE envelope, as `edgecanary model sign` writes it. Nodes with trust roots refuse "
+            "a model without it."
+        ),
     )
     source_secret_ref: LocalSecretReference | None = Field(
         default=None, description="The Secret that the operator signs addresses with; nodes never read it."

@@ -92,6 +92,7 @@ def read_headers(data: bytes) -> dict[str, ArrayHeader]:
         NotImplementedError,
         RuntimeError,
         ValueError,
+        struct.error,
         zlib.error,
     ) as e:
         raise _invalid(f"is not an npz file ({e}); write it with numpy.savez") from e

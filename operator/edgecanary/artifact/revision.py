@@ -15,11 +15,21 @@ def revision_digest(spec: EdgeModelSpec) -> str:
     them with. So moving files to another bucket or renaming the version rolls nothing out, and a
     rejected model stays rejected under a new name.
     """
-    text = json.dumps(_behaviour(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(behaviour(spec))
 
 
-def _behaviour(spec: EdgeModelSpec) -> JsonObject:
+def digest_of(content: JsonObject) -> str:
+    """SHA-256, in hexadecimal, of the canonical JSON of a behaviour."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def canonical(content: JsonObject) -> bytes:
+    """The one form in which JSON is hashed and signed: sorted keys, no spaces, UTF-8."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def behaviour(spec: EdgeModelSpec) -> JsonObject:
+    """What decides the model's behaviour, as JSON."""
     return spec.model_dump(
         mode="json",
         by_alias=True,

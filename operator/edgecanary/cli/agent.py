@@ -20,6 +20,7 @@ from edgecanary.base.quantities import parse_bytes
 from edgecanary.cli import agent_install
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
+from edgecanary.clients.keyfiles import load_roots
 from edgecanary.clients.localhook import parse_hook
 from edgecanary.clients.nodeaccess import ApiAccess
 
@@ -71,6 +72,12 @@ def add_flags(flags: Flags) -> None:
     flags.many(
         "--onnx-domain", help="a further domain of ONNX operators that models may use", metavar="DOMAIN"
     )
+    flags.many(
+        "--trust-root",
+        help="a file or directory with public keys that models must be signed with; may be repeated",
+        metavar="PATH",
+    )
+    flags.count("--trust-threshold", default=1, help="how many of the trusted keys must sign a model")
     flags.seconds("--heartbeat-seconds", default=600.0, help="how often the node reports without news")
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
@@ -133,6 +140,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         notify_hook=parse_hook(options.notify_url, field="--notify-url") if options.notify_url else None,
         disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
         download_ca_file=_path(options.download_ca_file),
+        roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
     )

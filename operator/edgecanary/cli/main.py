@@ -12,10 +12,17 @@ from edgecanary.cli import lazy
 COMMANDS = {
     "operator": "run the operator, in or out of a cluster",
     "agent": "run the node agent",
+    "model": "sign a model, and check its signatures",
     "rollout": "plan a rollout, or ask why one stands where it does",
     "simulate": "play a rollout on a simulated fleet",
 }
-EXTRAS = {"operator": "operator", "agent": "agent", "rollout": "operator", "simulate": "operator"}
+EXTRAS = {
+    "operator": "operator",
+    "agent": "agent",
+    "model": "model",
+    "rollout": "operator",
+    "simulate": "operator",
+}
 
 
 class Command(Protocol):

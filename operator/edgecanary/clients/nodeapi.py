@@ -5,14 +5,14 @@ Two threads watch, each over one connection that is idle but for bookmarks; noth
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from edgecanary.api import API_VERSION
 from edgecanary.api.edgenode import EdgeNodeStatus
@@ -22,7 +22,7 @@ from edgecanary.base.errors import EdgecanaryError, NotFound, WrongAnswer
 from edgecanary.clients.backoff import Backoff
 from edgecanary.clients.nodeaccess import ApiAccess
 from edgecanary.clients.nodeevents import LabelsHeard, NodeEvent, ReleaseChanged, ReleaseGone, ReleasesListed
-from edgecanary.clients.nodehttp import ApiHttp, Call, Expired, HttpLimits, Stream
+from edgecanary.clients.nodehttp import ApiHttp, Call, Expired, HttpLimits, Stream, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ _WATCH_SECONDS = (200, 280)
 
 _RESUMABLE = frozenset({"ServerUnreachable", "WatchCut"})
 """Failures after which a watch goes on where it was; after all others everything is listed again."""
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 Deliver = Callable[[NodeEvent], None]
 
@@ -267,10 +269,7 @@ class _Watcher:
             stream.close()
 
     def _take(self, line: bytes) -> None:
-        try:
-            event: JsonValue = json.loads(line)
-        except ValueError as error:
-            raise WrongAnswer("NotJson", f"{self._topic.path}: an event is not JSON: {error}") from error
+        event = parse_json(line, f"{self._topic.path}: an event")
         item = event.get("object") if isinstance(event, dict) else None
         if not isinstance(event, dict) or not isinstance(item, dict):
             raise WrongAnswer("NotAnEvent", f"{self._topic.path}: an event has no object")
@@ -311,6 +310,11 @@ def _node(item: JsonObject) -> LabelsHeard:
 
 
 def _release(item: JsonObject) -> ModelRelease | None:
+    namespace, name = _place(item)
+    if not _NAMESPACE.fullmatch(namespace):
+        # It becomes the name of a directory.
+        log.error("ModelRelease %r is left alone: %r is no name of a namespace", name[:253], namespace[:253])
+        return None
     try:
         return ModelRelease.model_validate(item)
     except ValidationError as error:

@@ -221,20 +221,32 @@ def _error(call: Call, status: int, data: bytes) -> EdgecanaryError:
     return Unavailable("ServerError", f"{where}: {said}")
 
 
+def parse_json(data: bytes, what: str) -> JsonValue:
+    """What JSON from the wire says.
+
+    Raises WrongAnswer, also for what is nested too deeply and for half surrogate pairs: these are no text, and
+    could be neither kept on disk nor reported.
+    """
+    try:
+        found: JsonValue = json.loads(data)
+        if b"\\ud" in data or b"\\uD" in data:
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise WrongAnswer("NotJson", f"{what} is not JSON: {str(error)[:200]}") from error
+    return found
+
+
 def _said(data: bytes) -> str:
     """What the server says in its Status object, or the beginning of whatever it sent."""
-    with contextlib.suppress(ValueError):
-        status: JsonValue = json.loads(data)
+    with contextlib.suppress(WrongAnswer):
+        status = parse_json(data, "the answer")
         if isinstance(status, dict) and isinstance(message := status.get("message"), str):
             return message[:1024]
     return data[:200].decode("utf-8", "replace")
 
 
 def _parse(data: bytes, call: Call) -> JsonObject:
-    try:
-        found: JsonValue = json.loads(data)
-    except ValueError as error:
-        raise WrongAnswer("NotJson", f"{call.path}: the answer is not JSON: {error}") from error
+    found = parse_json(data, f"{call.path}: the answer")
     if not isinstance(found, dict):
         raise WrongAnswer("NotAnObject", f"{call.path}: the answer is not an object")
     return found

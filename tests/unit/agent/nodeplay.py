@@ -16,11 +16,13 @@ from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
 from edgecanary.agent.supervisor import Supervisor
+from edgecanary.agent.trust import Guard
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
 from edgecanary.clients.download import Downloader, DownloadLimits
+from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
@@ -104,12 +106,14 @@ async def node(
     gatekeeper: Gatekeeper | None = None,
     hook: LocalHook | None = None,
     budget: int | None = None,
+    roots: TrustRoots | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
+    guard = Guard(roots, data / "trust.json", clock) if roots else None
     workshop = Workshop(
         store,
         Installer(store, fetcher, margin_bytes=1000),
@@ -120,6 +124,7 @@ async def node(
         Notifier(hook),
         MemoryBudget(budget),
         gatekeeper or Gatekeeper(),
+        guard=guard,
     )
 
     def on_news() -> None:

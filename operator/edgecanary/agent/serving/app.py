@@ -20,6 +20,8 @@ from edgecanary.agent.tensors import DeclaredTensor
 EXTENSIONS = ("binary_tensor_data", "model_feedback")
 _FEEDBACK_FIELDS = ("id", "outcome", "revision")
 _MAX_FEEDBACK_BYTES = 64 * 1024
+_MAX_DIGITS = 18
+"""Python refuses to read numbers of thousands of digits."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -240,8 +242,8 @@ def _json_length(request: Request) -> int | None:
     text = request.headers.get("inference-header-content-length")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise HttpFault(400, f"Inference-Header-Content-Length: is {text!r}, must be a number of bytes")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise HttpFault(400, f"Inference-Header-Content-Length: is {text[:80]!r}, must be a number of bytes")
     return int(text)
 
 

@@ -1,0 +1,115 @@
+"""`edgecanary model`: sign an EdgeModel, and check its signatures as a node would.
+
+Exit codes: 0 for success, 1 when signatures do not count or a file cannot be written, 2 for wrong usage or a
+file that breaks a rule.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from edgecanary.base.errors import InvalidInput
+from edgecanary.cli import lazy
+
+EXIT_WRONG_INPUT = 2
+
+
+class Action(Protocol):
+    """What an action's module offers."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Runs the action; returns the exit code."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An action: what it is for, and how its flags are added. Its module is loaded when it runs."""
+
+    help: str
+    add_flags: Callable[[argparse.ArgumentParser], None]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the actions and their flags."""
+    text = (__doc__ or "").partition("\n\n")
+    parser = subparsers.add_parser(
+        "model",
+        help="sign a model, and check its signatures",
+        description=text[0],
+        epilog=text[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, entry in _ACTIONS.items():
+        entry.add_flags(actions.add_parser(name, help=entry.help, description=f"{entry.help}."))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the action; returns the exit code."""
+    action = cast("Action", lazy.load(f"model_{options.action}", extra="model"))
+    try:
+        return action.run(options)
+    except InvalidInput as error:
+        sys.stderr.write(f"edgecanary: {error.reason}: {error.message}\n")
+        return EXIT_WRONG_INPUT
+
+
+def _sign_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        nargs="?",
+        help="manifest with one or several EdgeModels, - for standard input",
+        metavar="FILE",
+    )
+    parser.add_argument(
+        "--new-key",
+        help="make a key: FILE is the private one, FILE.pub the public one for nodes; nothing is signed",
+        metavar="FILE",
+    )
+    parser.add_argument(
+        "--key", action="append", help="private key to sign with; may be repeated", metavar="FILE"
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="sign the statement that is there with further keys, as it is"
+    )
+    parser.add_argument(
+        "-n", "--namespace", help="namespace of the EdgeModels, where the manifest names none", metavar="NAME"
+    )
+    parser.add_argument(
+        "--sequence",
+        type=int,
+        help="must not go down from one signed revision of a model to the next (default: now, in Unix seconds)",
+        metavar="N",
+    )
+    parser.add_argument(
+        "--days", type=float, default=365.0, help="how long nodes may install it (default: 365)"
+    )
+    parser.add_argument(
+        "-i", "--in-place", action="store_true", help="write the manifest back instead of printing it"
+    )
+
+
+def _verify_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="manifest with EdgeModels, - for standard input", metavar="FILE")
+    parser.add_argument(
+        "--trust-root",
+        action="append",
+        required=True,
+        help="a file or directory with public keys; may be repeated",
+        metavar="PATH",
+    )
+    parser.add_argument(
+        "--trust-threshold", type=int, default=1, help="how many of the keys must sign (default: 1)"
+    )
+    parser.add_argument(
+        "-n", "--namespace", help="namespace of the EdgeModels, where the manifest names none", metavar="NAME"
+    )
+
+
+_ACTIONS = {
+    "sign": _Entry("make a signing key, or sign EdgeModels in a manifest", _sign_flags),
+    "verify": _Entry("say what is signed in a manifest, and whether nodes would take it", _verify_flags),
+}
