@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import gate_speed, plan_speed, simulator_speed
+from benchmarks import gate_speed, plan_speed, self_revert, simulator_speed
 from benchmarks.agent_cost import IDLE_SECONDS, REQUESTS, AgentCost
 from benchmarks.fleet_cost import MIN_SAMPLES, FleetCost
 from benchmarks.machine import Machine
+from benchmarks.self_revert import SelfRevert
 
 MIB = 2**20
 
@@ -20,12 +21,15 @@ class Pure:
     simulator: Sequence[simulator_speed.Speed]
 
 
-def page(machine: Machine, agent: AgentCost, fleets: Sequence[FleetCost], pure: Pure) -> str:
+def page(
+    machine: Machine, agent: AgentCost, reverting: SelfRevert, fleets: Sequence[FleetCost], pure: Pure
+) -> str:
     """The whole page."""
     parts = (
         _head(machine),
         _memory(agent),
         _idle(agent),
+        self_revert.section(reverting),
         _writes(fleets),
         _taking_back(fleets),
         plan_speed.section(pure.plans),

@@ -16,6 +16,7 @@ from benchmarks.gate_speed import measure_gates
 from benchmarks.machine import this_machine
 from benchmarks.page import Pure, page
 from benchmarks.plan_speed import measure_plans
+from benchmarks.self_revert import measure_self_revert
 from benchmarks.simulator_speed import measure_simulator
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
@@ -36,6 +37,8 @@ def main() -> int:
     with Supervisor(folder / "agent-logs") as supervisor:
         _say("one agent: memory and idle CPU")
         agent = measure_agent(supervisor, folder / "agent")
+    _say("one agent without a network: how fast it goes back")
+    reverting = measure_self_revert(folder / "revert")
     fleets = []
     for nodes in options.nodes:
         with Supervisor(folder / f"{nodes}-logs") as supervisor:
@@ -43,7 +46,7 @@ def main() -> int:
             fleets.append(measure_fleet(supervisor, folder / f"{nodes}", nodes))
     _say("plans, verdicts and the simulator")
     pure = Pure(measure_plans(), measure_gates(), measure_simulator())
-    options.output.write_text(page(this_machine(), agent, fleets, pure))
+    options.output.write_text(page(this_machine(), agent, reverting, fleets, pure))
     shutil.rmtree(folder, ignore_errors=True)
     _say(f"written: {options.output}")
     return 0

@@ -24,7 +24,7 @@ from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 from edgelab.s3 import S3Server
-from tests.unit.agent.modelmaking import adding_model, logarithm_model
+from tests.unit.agent.modelmaking import adding_model, root_model
 from tests.unit.agent.releasing import statement
 
 GROUP = "/apis/edgecanary.dev/v1alpha1"
@@ -262,7 +262,7 @@ def test_a_second_agent_on_the_same_data_directory_ends_with_a_clear_error(edge:
 def test_a_committed_model_that_goes_bad_without_a_network_gives_way_and_is_reported_when_it_is_back(
     edge: Edge,
 ) -> None:
-    good, bad = tiny(edge, "1.0.0", adding_model(1)), tiny(edge, "2.0.0", logarithm_model())
+    good, bad = tiny(edge, "1.0.0", adding_model(1)), tiny(edge, "2.0.0", root_model())
     edge.start()
     edge.release(good)
     edge.becomes(good)
@@ -272,7 +272,7 @@ def test_a_committed_model_that_goes_bad_without_a_network_gives_way_and_is_repo
     assert [answered(edge, 1.0) for _ in range(3)] == [bad["revision"]] * 3
 
     def goes_back() -> str | None:
-        """Asks for the logarithm of a negative number, as long as there is no answer."""
+        """Asks for the root of a negative number, as long as there is no answer."""
         return answered(edge, -1.0)
 
     assert until(goes_back, "an answer of another revision") == good["revision"]

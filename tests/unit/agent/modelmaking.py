@@ -101,6 +101,15 @@ def logarithm_model() -> bytes:
     )
 
 
+def root_model() -> bytes:
+    """Gives NaN for negative numbers and is fine for all others, zeros among them."""
+    return model_bytes(
+        [helper.make_node("Sqrt", ["x"], ["y"])],
+        [value("x", DataType.FP32, ["n", 4])],
+        [value("y", DataType.FP32, ["n", 4])],
+    )
+
+
 def lookup_model() -> bytes:
     """Looks numbers up in a table of two: anything but 0 and 1 makes the runtime fail."""
     return model_bytes(
