@@ -5,6 +5,7 @@ STAMP := .venv/edgecanary-stamp
 TESTS ?= tests
 ARGS ?=
 WORKERS ?= 2
+MINUTES ?= 28
 
 export PYTHONPATH := $(CURDIR)/hack
 export PYTHONUNBUFFERED := 1
@@ -89,6 +90,10 @@ mutants: $(STAMP) ## Break the planner and the gates line by line: which tests n
 bench-gates: $(STAMP) ## Judge the gates on seeded traces, and write docs/benchmarks-gates.md; about 40 minutes.
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) benchmarks/gates/run.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## Fuzz all that comes over a wire for MINUTES (default 28), and write docs/guides/fuzzing.md.
+	@PYTHONPATH=$(CURDIR)/operator:$(CURDIR)/hack $(PYTHON) -m tests.fuzz.run --minutes $(MINUTES) --write $(ARGS)
+
 .PHONY: generate
 generate: $(STAMP) ## Write crds/ and docs/reference/ from the API types.
 	@$(PYTHON) hack/generate.py
@@ -100,5 +105,5 @@ format: $(STAMP) ## Format the code and fix what ruff can fix.
 
 .PHONY: clean
 clean: ## Remove what was made in this checkout; the cache folder stays.
-	rm -rf .venv .logs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
+	rm -rf .venv .logs .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

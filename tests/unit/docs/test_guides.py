@@ -1,6 +1,7 @@
 """The guides name the reasons, flags and metrics that the code has, and their snippets work."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from edgecanary.artifact.golden import check_golden
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
 from edgecanary.controller.metrics import OperatorMetrics
+from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
 from tests.unit.docs.sources import literals
 
 ROLLOUTS = "docs/guides/rollouts.md"
 MODELS = "docs/guides/models.md"
 NODES = "docs/guides/nodes.md"
+SIGNING = "docs/guides/signing.md"
 OPERATING = "docs/guides/operating.md"
 HOST_SERVICE = "docs/guides/host-service.md"
 PROBE = "docs/guides/probe.md"
@@ -89,9 +92,34 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
 
 def test_every_reason_of_a_node_in_the_guide_exists() -> None:
     known = {
-        literal.value for literal in literals("agent", "artifact/onnx_content.py", "clients/download.py")
+        literal.value
+        for literal in literals(
+            "agent", "artifact/envelope.py", "artifact/onnx_content.py", "clients/download.py"
+        )
     }
     assert documented(NODES, "Results", 2) <= known
+
+
+def test_the_guide_explains_every_reason_for_which_a_signature_does_not_count() -> None:
+    raised = {
+        literal.value
+        for literal in literals("agent/trust.py", "artifact/envelope.py", "artifact/signed.py")
+        if literal.call == "Refused" and REASON.fullmatch(literal.value)
+    }
+    assert len(raised) >= 10
+    assert documented(SIGNING, "What is refused", 0) == raised - {"StatementTooLong"}
+
+
+def test_the_guide_names_every_flag_for_signing() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "edgecanary", "model", "sign", "--help"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    have = set(re.findall(r"^  (?:-\w, |-\w \w+, )?(--[a-z-]+)", told, re.MULTILINE))
+    assert words(SIGNING, "From key to node") == have - {"--new-key", "--namespace"}
 
 
 def test_the_guide_names_every_reason_for_which_a_probe_fails() -> None:
