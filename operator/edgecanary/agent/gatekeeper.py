@@ -1,7 +1,8 @@
 """Whether a node may fetch or switch now: the release's update windows and the device's own conditions."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from edgecanary.agent.preconditions import Conditions, Held, holds_activation, h
 from edgecanary.agent.surroundings import Places, read_device, read_link
 from edgecanary.agent.timing import gate
 from edgecanary.api.policy import UpdateWindow
+from edgecanary.base.errors import EdgecanaryError
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,23 @@ def outside(windows: Sequence[UpdateWindow], now: datetime, known: datetime | No
     """The hold of update windows that are closed. Raises InvalidInput for one that cannot be understood."""
     found = gate(windows, now, known)
     return None if found.open else Held("OutsideWindow", found.message, found.wait_seconds)
+
+
+async def while_allowed(
+    work: Coroutine[None, None, None], check: Callable[[], Awaitable[None]], every_seconds: float
+) -> None:
+    """Does the work unless `check` raises, which is called before and again and again meanwhile."""
+    try:
+        await check()
+    except BaseException:
+        work.close()
+        raise
+    running = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait((running,), timeout=every_seconds))[0]:
+            await check()
+        running.result()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError, EdgecanaryError):
+            await running

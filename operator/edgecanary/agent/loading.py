@@ -5,11 +5,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgecanary.agent.memory import Claim, MemoryBudget
+from edgecanary.agent.installer import Delay
+from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
 from edgecanary.agent.notify import News, Notifier
 from edgecanary.agent.ports import InstalledRevision, ModelKey, ModelLoadFailed, ModelServer
-from edgecanary.agent.record import Record
+from edgecanary.agent.record import Record, Target, Verdict
 from edgecanary.agent.store import ModelFiles
+from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError
 from edgecanary.base.quantities import parse_bytes
 
@@ -121,3 +123,19 @@ def memory_of(record: Record, installed: InstalledRevision) -> int:
     if budget is not None and budget.peak_memory is not None:
         return parse_bytes(budget.peak_memory, field="variants[].budget.peakMemory")
     return sum(file.size_bytes for file in installed.variant.files)
+
+
+def expected_memory(target: Target) -> int:
+    """Bytes that a revision is known to take before it is loaded: by its probe, or as declared. Else 0."""
+    budget = target.variant.budget
+    if target.probe is not None:
+        return target.probe.peak_memory_bytes
+    if budget is None or budget.peak_memory is None:
+        return 0
+    return parse_bytes(budget.peak_memory, field="variants[].budget.peakMemory")
+
+
+def no_memory(error: OutOfMemory) -> Delay:
+    """The wait for memory."""
+    verdict = Verdict(result=ModelResult.PRECHECK_FAILED, reason=error.reason, message=str(error))
+    return Delay(verdict)

@@ -86,6 +86,21 @@ class Notifier:
             f"the hook {self._hook.url} answered {answer.status}; 2xx takes the revision, 409 or 422 refuses it",
         )
 
+    async def trial(self, news: News, soak_seconds: float) -> str | None:
+        """Asks again and again, for the time of the soak: why the application refuses a revision; None: it does not.
+
+        Raises Unavailable while it does not answer: the soak begins when it does.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self.present:
+            refusal = await self.ask(news)
+            left = soak_seconds - (loop.time() - began)
+            if refusal is not None or left <= 0:
+                return refusal
+            await asyncio.sleep(min(ASK_SECONDS, left))
+        return None
+
     async def _deliver(self, news: News) -> None:
         backoff = Backoff(_FIRST_SECONDS, _CAP_SECONDS)
         while True:

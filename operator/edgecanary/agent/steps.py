@@ -1,16 +1,15 @@
 """What is done in each state of an update."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from edgecanary.agent.gatekeeper import Gatekeeper
+from edgecanary.agent.gatekeeper import Gatekeeper, while_allowed
 from edgecanary.agent.health import figures
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
-from edgecanary.agent.loading import Cradle, Loader
+from edgecanary.agent.loading import Cradle, Loader, expected_memory, no_memory
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
@@ -32,7 +31,6 @@ from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
-from edgecanary.base.quantities import parse_bytes
 
 log = logging.getLogger(__name__)
 
@@ -167,28 +165,18 @@ class Steps:
         """Raises Delay when the revision is known not to fit into memory, by its probe or what it declares."""
         if not target.statement.serve:
             return
-        needed, budget = 0, target.variant.budget
-        if target.probe is not None:
-            needed = target.probe.peak_memory_bytes
-        elif budget is not None and budget.peak_memory is not None:
-            needed = parse_bytes(budget.peak_memory, field="variants[].budget.peakMemory")
+        needed = expected_memory(target)
         try:
             self._shop.memory.check(Claim(self._key, target.revision, record.priority, needed))
         except OutOfMemory as error:
-            raise _no_memory(error) from error
+            raise no_memory(error) from error
 
     async def _download(self, record: Record, target: Target) -> Step:
         if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
             await self._shop.installer.download(self._home, target)
             return Step(Event.PASSED, record)
-        await self._may_download(record, target)
-        coming = asyncio.ensure_future(self._shop.installer.download(self._home, target))
-        try:
-            while not (await asyncio.wait((coming,), timeout=LOOK_AGAIN_SECONDS))[0]:
-                await self._may_download(record, target)
-            coming.result()
-        finally:
-            await _cancelled(coming)
+        download = self._shop.installer.download(self._home, target)
+        await while_allowed(download, lambda: self._may_download(record, target), LOOK_AGAIN_SECONDS)
         return Step(Event.PASSED, record)
 
     async def _may_download(self, record: Record, target: Target) -> None:
@@ -260,7 +248,7 @@ class Steps:
             await asyncio.to_thread(self._home.discard, target.revision)
             return Step(Event.BLOCKED, _with_target(record, target, proven=False, admitted=None))
         except OutOfMemory as error:
-            raise _no_memory(error) from error
+            raise no_memory(error) from error
         except Delay:
             raise
         except EdgecanaryError as error:
@@ -283,23 +271,13 @@ class Steps:
         return _failed(record, target, _verdict(ModelResult.HEALTH_FAILED, found.reason, found.message))
 
     async def _trial_of_files(self, target: Target) -> str | None:
-        """Asks the application, for the time of the soak, about files that it runs itself: why it refuses them.
-
-        Raises Delay while it does not answer: the soak begins when it does.
-        """
-        loop, notifier = asyncio.get_running_loop(), self._shop.notifier
-        began, news = loop.time(), News(self._key, self._home.installed(target.revision), trial=True)
-        while notifier.present:
-            try:
-                refusal = await notifier.ask(news)
-            except Unavailable as error:
-                verdict = _verdict(ModelResult.NONE, "NotifyUnanswered", str(error))
-                raise Delay(verdict, after_seconds=ASK_SECONDS) from error
-            left = target.health.soak_seconds - (loop.time() - began)
-            if refusal is not None or left <= 0:
-                return refusal
-            await asyncio.sleep(min(ASK_SECONDS, left))
-        return None
+        """Why the application refuses files that it runs itself. Raises Delay while it does not answer."""
+        news = News(self._key, self._home.installed(target.revision), trial=True)
+        try:
+            return await self._shop.notifier.trial(news, target.health.soak_seconds)
+        except Unavailable as error:
+            verdict = _verdict(ModelResult.NONE, "NotifyUnanswered", str(error))
+            raise Delay(verdict, after_seconds=ASK_SECONDS) from error
 
     def watch(self, revision: str, measure: Measure) -> Watch:
         """Looks after a revision that serves."""
@@ -317,14 +295,14 @@ class Steps:
             await self.loader.bring_up(record, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
-        memory = dict(record.memory)
-        if target.probe is not None:
-            memory[target.revision] = target.probe.peak_memory_bytes
+        probed = {target.revision: target.probe.peak_memory_bytes} if target.probe else {}
         kept = {target.revision, previous}
         changes: dict[str, object] = {
             "active": target.revision,
             "previous": previous,
-            "memory": {revision: count for revision, count in memory.items() if revision in kept},
+            "memory": {
+                revision: count for revision, count in (record.memory | probed).items() if revision in kept
+            },
             "abandoned": record.active if target.proven else None,
             "target": None,
             "outcome": outcome,
@@ -404,17 +382,6 @@ class Steps:
             "failing": None,
         }
         return Step(Event.PASSED, record.model_copy(update=changes))
-
-
-def _no_memory(error: OutOfMemory) -> Delay:
-    return Delay(_verdict(ModelResult.PRECHECK_FAILED, error.reason, str(error)))
-
-
-async def _cancelled(work: "asyncio.Future[None]") -> None:
-    """Ends work and waits until it is gone."""
-    work.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Delay):
-        await work
 
 
 def _delay(held: Held) -> Delay:

@@ -67,6 +67,7 @@ def files() -> Iterator[FileServer]:
 
 @pytest.fixture(autouse=True)
 def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecanary.agent.notify.ASK_SECONDS", 0.05)
     monkeypatch.setattr("edgecanary.agent.steps.ASK_SECONDS", 0.05)
     monkeypatch.setattr("edgecanary.agent.notify._FIRST_SECONDS", 0.05)
 
