@@ -123,7 +123,7 @@ async def test_a_node_that_cannot_probe_now_waits_tries_again_and_blames_no_mode
             "MemoryShort",
             "150 MiB are free",
         )
-        assert edge.serves == "1.0.0"
+        assert edge.serves == a.revision
         assert not edge.record.rejected
 
         edge.prober.impossible.clear()
