@@ -182,6 +182,10 @@ class Record(ApiModel):
         others = tuple(entry for entry in self.figures if entry.revision in kept)
         return self.model_copy(update={"figures": (*others, found)})
 
+    def aiming(self, target: Target, **changes: object) -> "Record":
+        """The record with the target changed so."""
+        return self.model_copy(update={"target": target.model_copy(update=changes)})
+
     def rejection_of(self, revision: str, attempt: int) -> Rejection | None:
         """The local rejection that still holds for an attempt at the revision."""
         return next(

@@ -213,7 +213,7 @@ class Steps:
             latency_p95_milliseconds=report.latency_p95_milliseconds,
             peak_memory_bytes=report.peak_memory_bytes,
         )
-        return Step(Event.PASSED, _with_target(record, target, probe=measured))
+        return Step(Event.PASSED, record.aiming(target, probe=measured))
 
     async def _window(self, record: Record, target: Target) -> Step:
         now, known = self._shop.clock.now(), record.outcome.transition_time
@@ -233,7 +233,7 @@ class Steps:
         """The record with what is remembered of the revision on disk. Raises Delay and StoreFailure."""
         installed = self._home.installed(target.revision)
         admitted = await self._admit(record, on_disk(installed, target.statement.signature))
-        return _with_target(record, target, admitted=admitted)
+        return record.aiming(target, admitted=admitted)
 
     async def _switch(self, record: Record, target: Target) -> Step:
         record = self.measure(record)
@@ -246,7 +246,7 @@ class Steps:
         except StoreFailure as error:
             log.error("%s: %s", self._key, error)
             await asyncio.to_thread(self._home.discard, target.revision)
-            return Step(Event.BLOCKED, _with_target(record, target, proven=False, admitted=None))
+            return Step(Event.BLOCKED, record.aiming(target, proven=False, admitted=None))
         except OutOfMemory as error:
             raise no_memory(error) from error
         except Delay:
@@ -390,11 +390,7 @@ def _delay(held: Held) -> Delay:
 
 
 def _failed(record: Record, target: Target, verdict: Verdict) -> Step:
-    return Step(Event.FAILED, _with_target(record, target, verdict=verdict))
-
-
-def _with_target(record: Record, target: Target, **changes: object) -> Record:
-    return record.model_copy(update={"target": target.model_copy(update=changes)})
+    return Step(Event.FAILED, record.aiming(target, verdict=verdict))
 
 
 def _verdict(result: ModelResult, reason: str, message: str) -> Verdict:

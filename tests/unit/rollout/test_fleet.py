@@ -62,6 +62,10 @@ ACTIVE = report(ModelState.ACTIVE, ModelResult.SUCCEEDED, active=WANTED)
         pytest.param(report(ModelState.REVERTED, ModelResult.PROBE_FAILED), Progress.FAILED, id="probe"),
         pytest.param(report(ModelState.REVERTED, ModelResult.HEALTH_FAILED), Progress.FAILED, id="health"),
         pytest.param(report(ModelState.REVERTED), Progress.FAILED, id="went back without a reason"),
+        pytest.param(
+            report(ModelState.FAILING, ModelResult.HEALTH_FAILED), Progress.FAILED, id="nothing better"
+        ),
+        pytest.param(report(ModelState.PENDING, ModelResult.NONE), Progress.PENDING, id="held by the device"),
         pytest.param(report(ModelState.REVERTED, attempt=2), Progress.PENDING, id="failed another attempt"),
         pytest.param(report(ModelState.REVERTED, desired=OTHER), Progress.PENDING, id="failed another one"),
         pytest.param(
