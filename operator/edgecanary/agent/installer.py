@@ -1,8 +1,8 @@
 """From addresses in a release to a verified revision on disk: precheck, download, verify, stage."""
 
 import asyncio
+import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecanary.agent import files
+from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.record import Target, Verdict
-from edgecanary.agent.store import ModelFiles, Store
+from edgecanary.agent.store import Store
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
 from edgecanary.base.quantities import human_bytes
@@ -99,11 +100,10 @@ class Installer:
                 verdict = _verdict(ModelResult.DOWNLOAD_FAILED, error.reason, f"{wanted.label}: {error}")
                 raise Delay(verdict) from error
             except OSError as error:
-                verdict = _verdict(ModelResult.DOWNLOAD_FAILED, "DiskFailed", f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                raise _disk_failed(ModelResult.DOWNLOAD_FAILED, wanted, error) from error
 
     async def _bring(self, home: ModelFiles, wanted: Wanted) -> None:
-        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_copy_local, home, wanted):
+        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_take_local, home, wanted):
             return
         if wanted.url is None:
             raise Unavailable("NoAddress", "the release names no address; one is waited for")
@@ -126,13 +126,16 @@ class Installer:
             found = part if part.exists() else arrived
             try:
                 length, digest = found.stat().st_size, files.sha256_of(found)
-                if (length, digest) == (wanted.size, wanted.sha256):
-                    found.replace(arrived)
-                    continue
-                found.unlink()
             except OSError as error:
-                verdict = _verdict(ModelResult.VERIFY_FAILED, "DiskFailed", f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                _drop(home, wanted, found)
+                raise _disk_failed(ModelResult.VERIFY_FAILED, wanted, error) from error
+            if (length, digest) == (wanted.size, wanted.sha256):
+                try:
+                    _keep(part, arrived)
+                except OSError as error:
+                    raise _disk_failed(ModelResult.VERIFY_FAILED, wanted, error) from error
+                continue
+            _drop(home, wanted, found)
             raise Delay(
                 _verdict(
                     ModelResult.VERIFY_FAILED,
@@ -185,20 +188,36 @@ def _verdict(result: ModelResult, reason: str, message: str) -> Verdict:
     return Verdict(result=result, reason=reason, message=message)
 
 
+def _disk_failed(result: ModelResult, wanted: Wanted, error: OSError) -> Delay:
+    return Delay(_verdict(result, "DiskFailed", f"{wanted.label}: {error}"))
+
+
 def _present(home: ModelFiles, wanted: Wanted) -> int:
     """Bytes of the file that are on this disk already and need no more room."""
     for path in (home.arrived(wanted.sha256), home.part(wanted.sha256)):
         if path.exists():
             return path.stat().st_size
-    return 0
+    return 0 if home.copy_of(wanted.sha256, wanted.size) is None else wanted.size
 
 
-def _copy_local(home: ModelFiles, wanted: Wanted) -> bool:
-    """Takes the file from an installed revision, if one has it."""
+def _take_local(home: ModelFiles, wanted: Wanted) -> bool:
+    """Takes the file from those that installed revisions share, if it is among them."""
     source = home.copy_of(wanted.sha256, wanted.size)
-    if source is None or not source.is_file():
+    if source is None:
         return False
-    part = home.part(wanted.sha256)
-    shutil.copyfile(source, part)
-    files.sync_file(part)
+    files.share(source, home.arrived(wanted.sha256))
     return True
+
+
+def _keep(part: Path, arrived: Path) -> None:
+    """Gives a verified file its name; its bytes are durable then, whoever wrote them."""
+    if part.exists():
+        files.sync_file(part)
+        part.replace(arrived)
+
+
+def _drop(home: ModelFiles, wanted: Wanted, found: Path) -> None:
+    """Removes bytes that are not what they should be, so that they are fetched and not found again."""
+    with contextlib.suppress(OSError):
+        home.blobs.drop(wanted.sha256)
+        found.unlink(missing_ok=True)

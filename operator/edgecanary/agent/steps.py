@@ -9,6 +9,7 @@ from edgecanary.agent.health import SoakOutcome, soak_verdict
 from edgecanary.agent.host import rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
+from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import (
     ModelKey,
@@ -19,7 +20,7 @@ from edgecanary.agent.ports import (
     Prober,
 )
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
-from edgecanary.agent.store import ModelFiles, Store, StoreFailure
+from edgecanary.agent.store import Store
 from edgecanary.agent.timing import gate
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
@@ -80,21 +81,22 @@ class Steps:
         return await self._table[record.state](record, record.target)
 
     async def resume(self, record: Record) -> Record:
-        """Serves the active revision of a record found at a start; goes back to the previous one if it must.
+        """Serves at once what a record found at a start says; goes back to the previous revision if it must.
 
-        Raises Delay when files are whole and nothing loads.
+        That is the active revision, or the target when only its commit was left to do. Raises Delay when
+        files are whole and nothing loads.
         """
-        whole = [item for item in (record.active, record.previous) if item and await self._is_whole(item)]
+        passed = record.target.revision if record.target and record.state is State.COMMIT else None
+        named = (passed, record.active, record.previous)
+        whole = [item for item in dict.fromkeys(named) if item and await self._is_whole(item)]
         for revision in whole:
             try:
-                await self._bring_up(revision)
+                await self._activate(revision)
             except EdgecanaryError as error:
                 log.error("%s: %s does not load: %s", self._key, revision[:12], error)
                 continue
-            other = next((item for item in whole if item != revision), None)
-            if revision != record.active:
-                log.warning("%s: serves its previous revision %s instead", self._key, revision[:12])
-            return record.model_copy(update={"active": revision, "previous": other})
+            await self._point_if_possible(revision)
+            return self._found_again(record, whole, None if revision == passed else revision)
         if whole:
             raise Delay(
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
@@ -102,6 +104,15 @@ class Steps:
         if record.active is not None:
             await self._shop.server.deactivate(self._key)
         return record.model_copy(update={"active": None, "previous": None})
+
+    def _found_again(self, record: Record, whole: list[str], served: str | None) -> Record:
+        """The record with the revisions that are whole; `served` is None when it is the target."""
+        kept = [item for item in (record.active, record.previous) if item in whole]
+        active = served or next(iter(kept), None)
+        if active != record.active and active is not None:
+            log.warning("%s: %s is the active revision instead", self._key, active[:12])
+        previous = next((item for item in kept if item != active), None)
+        return record.model_copy(update={"active": active, "previous": previous})
 
     async def _is_whole(self, revision: str) -> bool:
         try:
@@ -112,8 +123,10 @@ class Steps:
         return True
 
     async def tidy(self, record: Record) -> None:
-        """Removes what neither the active, the previous nor the wanted revision needs."""
+        """Removes what neither the active, the previous nor the wanted revision needs, and mends the link."""
         keep_incoming = record.target is not None
+        if not keep_incoming:
+            await asyncio.to_thread(self._home.point_active, record.active)
         await asyncio.to_thread(self._home.collect_garbage, record.needed, keep_incoming=keep_incoming)
         await asyncio.to_thread(rest)
 
@@ -179,13 +192,21 @@ class Steps:
             if target.proven:
                 await asyncio.to_thread(self._home.check, target.revision)
             await self._bring_up(target.revision)
+        except OSError:
+            if not target.proven:
+                await self._serve_instead(record.active)
+            raise
         except StoreFailure as error:
-            log.error("%s: %s", self._key, error)
-            await asyncio.to_thread(self._home.discard, target.revision)
-            return Step(Event.BLOCKED, _with_target(record, target, proven=False))
+            return await self._fetch_again(record, target, error)
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
+
+    async def _fetch_again(self, record: Record, target: Target, error: StoreFailure) -> Step:
+        """Gives up the damaged files of the target."""
+        log.error("%s: %s", self._key, error)
+        await asyncio.to_thread(self._home.discard, target.revision)
+        return Step(Event.BLOCKED, _with_target(record, target, proven=False))
 
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
@@ -204,11 +225,22 @@ class Steps:
             await asyncio.sleep(pause)
 
     async def _commit(self, record: Record, target: Target) -> Step:
-        if self._serving != target.revision:
+        try:
+            if self._serving != target.revision:
+                await asyncio.to_thread(self._home.check, target.revision)
             await self._bring_up(target.revision)
+        except StoreFailure as error:
+            return await self._fetch_again(record, target, error)
+        await asyncio.to_thread(self._home.mark_committed, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
-        changes = {"active": target.revision, "previous": previous, "target": None, "outcome": outcome}
+        changes = {
+            "active": target.revision,
+            "previous": previous,
+            "target": None,
+            "outcome": outcome,
+            "repair": "",
+        }
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:
@@ -231,14 +263,24 @@ class Steps:
             await asyncio.to_thread(self._home.point_active, None)
             self._serving = None
             return "nothing is served"
-        if self._serving != back:
-            try:
-                await self._bring_up(back)
-            except EdgecanaryError as error:
-                log.error("%s: %s does not load beside the failed one: %s", self._key, back[:12], error)
-                await self._shop.server.deactivate(self._key)
-                await self._bring_up(back)
+        try:
+            await self._bring_up(back)
+        except EdgecanaryError as error:
+            log.error("%s: %s does not load beside the failed one: %s", self._key, back[:12], error)
+            await self._shop.server.deactivate(self._key)
+            await self._bring_up(back)
         return f"{self._home.installed(back).version} is active again"
+
+    async def _serve_instead(self, revision: str | None) -> None:
+        """Lets another revision serve, or none, while the disk cannot take the switch."""
+        if revision is None:
+            await self._shop.server.deactivate(self._key)
+            self._serving = None
+            return
+        try:
+            await self._activate(revision)
+        except EdgecanaryError as error:
+            log.error("%s: %s does not load: %s", self._key, revision[:12], error)
 
     async def _withdraw(self, record: Record) -> Step:
         await self._shop.server.deactivate(self._key)
@@ -248,7 +290,16 @@ class Steps:
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _bring_up(self, revision: str) -> None:
-        """Serves the revision and points the link to it. Raises EdgecanaryError; then nothing has changed."""
+        """Serves the revision, if it does not yet, and points the link to it.
+
+        Raises EdgecanaryError when it does not load; then nothing has changed.
+        """
+        await self._activate(revision)
+        await asyncio.to_thread(self._home.point_active, revision)
+
+    async def _activate(self, revision: str) -> None:
+        if self._serving == revision:
+            return
         installed = self._home.installed(revision)
         try:
             async with asyncio.timeout(self._shop.load_seconds):
@@ -256,7 +307,13 @@ class Steps:
         except TimeoutError:
             raise ModelLoadFailed(f"loading took more than {self._shop.load_seconds:g} s") from None
         self._serving = revision
-        await asyncio.to_thread(self._home.point_active, revision)
+
+    async def _point_if_possible(self, revision: str) -> None:
+        """Points the link; a disk that does not take it must not keep the revision from being served."""
+        try:
+            await asyncio.to_thread(self._home.point_active, revision)
+        except OSError as error:
+            log.error("%s: the active link cannot be moved: %s", self._key, error)
 
 
 def _failed(record: Record, target: Target, verdict: Verdict) -> Step:

@@ -18,7 +18,8 @@ from edgecanary.agent.machine import (
 )
 from edgecanary.agent.orders import Order, decide, is_stale, refresh, settled_outcome, supersedes
 from edgecanary.agent.ports import ModelKey
-from edgecanary.agent.record import Outcome, Record, Verdict
+from edgecanary.agent.record import DISK_FAILED, Outcome, Record, Verdict
+from edgecanary.agent.recordfile import Found
 from edgecanary.agent.restart import found_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
 from edgecanary.api.edgenode import ModelResult, ModelState
@@ -42,8 +43,8 @@ class Updater:
     def __init__(
         self, key: ModelKey, workshop: Workshop, pace: RetryPace, on_outcome: Callable[[], None]
     ) -> None:
-        """`on_outcome` is called when there is something new to report. Raises StoreFailure."""
-        self.record: Record = workshop.store.load(key)
+        """`on_outcome` is called when there is something new to report."""
+        self.record: Record = _taken_up(workshop.store.find(key))
         self.missing = False
         self._key = key
         self._shop = workshop
@@ -53,6 +54,7 @@ class Updater:
         self._order: Order | None = None
         self._wake = asyncio.Event()
         self._saving: asyncio.Future[None] | None = None
+        self._untidy = ""
 
     def receive(self, order: Order | None) -> None:
         """Takes what the releases ask for now; None when there is no release any more."""
@@ -100,14 +102,17 @@ class Updater:
         self.record = counted.model_copy(update={"state": next_state(found.state, event)})
         if found.state is not State.SETTLED:
             log.info("%s: found in %s, goes on in %s", self._key, found.state, self.record.state)
-        if self.record.state is not State.COMMIT:
-            await self._serve_again()
-        recorded = found.state is State.SETTLED
-        while not recorded:
-            recorded = await self._save(self.record)
-            await asyncio.sleep(0 if recorded else self._backoff.next())
+        await self._serve_again()
+        await self._record_start(found.state)
         self._backoff.reset()
-        await self._steps.tidy(self.record)
+        await self._tidy()
+
+    async def _record_start(self, found: State) -> None:
+        """Records what the start made of the record; what was under way waits for that, a settled one not."""
+        if self.record.state is State.SETTLED and not self.record.needed and not self.record.repair:
+            return
+        while not await self._save(self.record) and found is not State.SETTLED:
+            await self._pause(self._disk_delay())
 
     async def _serve_again(self) -> None:
         lost = self.record.active
@@ -156,10 +161,24 @@ class Updater:
             outcome = outcome.model_copy(update={"reason": "ReleaseMissing", "message": message})
         elif order is not None and not self.missing:
             outcome = settled_outcome(self.record, order, self._shop.clock.now())
+        if self.record.trouble:
+            await self._save(self.record)
         await self._note(outcome)
         if not self._wake.is_set():
+            await self._tidy()
+            pause = self._backoff.next() if self.record.trouble else None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _tidy(self) -> None:
+        """Cleans up; a disk that does not allow it is told of, and tried again."""
+        try:
             await self._steps.tidy(self.record)
-            await self._wake.wait()
+        except OSError as error:
+            self._untidy = self._has_trouble(f"cannot be cleaned up: {error}")
+        else:
+            self._untidy = ""
+            self._set_trouble("")
 
     async def _work(self) -> None:
         """Does the state's work; a new order may break it off."""
@@ -199,7 +218,7 @@ class Updater:
                 await self._save(self.record.model_copy(update={"state": blocked}))
             await self._pause(delay)
         except (OSError, EdgecanaryError) as error:
-            reason = error.reason if isinstance(error, EdgecanaryError) else "DiskFailed"
+            reason = error.reason if isinstance(error, EdgecanaryError) else DISK_FAILED
             message = f"{self.record.state}: {error}"
             await self._pause(Delay(Verdict(result=ModelResult.NONE, reason=reason, message=message)))
         else:
@@ -215,13 +234,10 @@ class Updater:
         before = self.record.outcome
         log.debug("%s: %s, %s: %s", self._key, self.record.state, step.event, state)
         if not await self._save(record):
-            if state not in RETREAT:
-                message = f"{self._shop.store.root}: cannot be written; make room there"
-                await self._pause(
-                    Delay(Verdict(result=ModelResult.NONE, reason="DiskFailed", message=message))
-                )
+            if state not in RETREAT and step.event is not Event.RETURNED:
+                await self._pause(self._disk_delay())
                 return
-            self.record = record
+            self.record = self._troubled(record)
         if record.outcome.is_news_after(before):
             log.info("%s: %s: %s", self._key, record.outcome.state, record.outcome.message)
             self._on_outcome()
@@ -254,7 +270,7 @@ class Updater:
         log.info("%s: %s (%s): %s", self._key, outcome.state, outcome.reason, outcome.message)
         record = self.record.model_copy(update={"outcome": outcome})
         if not await self._save(record):
-            self.record = record
+            self.record = self._troubled(record)
         if outcome.is_news_after(before):
             self._on_outcome()
 
@@ -265,10 +281,41 @@ class Updater:
         try:
             await asyncio.shield(self._saving)
         except OSError as error:
-            log.error("%s: the record cannot be written: %s", self._key, error)
+            self._has_trouble(f"cannot be written: {error}")
             return False
-        self.record = alive
+        self.record = self._troubled(alive)
+        self._set_trouble(self._untidy)
         return True
+
+    def _has_trouble(self, what: str) -> str:
+        """Notes, in memory, what the disk does not do; gives it back."""
+        trouble = f"the data directory {self._shop.store.root} {what}; make room there, or repair it"
+        self._set_trouble(trouble)
+        return trouble
+
+    def _set_trouble(self, trouble: str) -> None:
+        """Has it reported that trouble began or ended."""
+        before, self.record = self.record.trouble, self.record.model_copy(update={"trouble": trouble})
+        if trouble and trouble != before:
+            log.error("%s: %s", self._key, trouble)
+        if bool(trouble) != bool(before):
+            self._on_outcome()
+
+    def _troubled(self, record: Record) -> Record:
+        """The record, which is not on disk, with what is known of the disk."""
+        return record.model_copy(update={"trouble": self.record.trouble})
+
+    def _disk_delay(self) -> Delay:
+        verdict = Verdict(result=ModelResult.NONE, reason=DISK_FAILED, message=self.record.trouble)
+        return Delay(verdict)
+
+
+def _taken_up(found: Found) -> Record:
+    """The record that was found, with what had to be repaired in it."""
+    if not found.repair:
+        return found.record
+    log.error("%s: %s", found.record.key, found.repair)
+    return found.record.model_copy(update={"repair": found.repair})
 
 
 def damaged(lost: str, record: Record, now: datetime) -> Outcome:

@@ -113,6 +113,11 @@ class NodeModelStatus(ApiModel):
     probe: ProbeMeasurement | None = Field(
         default=None, description="What the probe measured for the desired revision."
     )
+    repair: Message = Field(
+        default="",
+        description="What of the agent's own files was found damaged and how it was made good, until the next "
+        "revision is active for good.",
+    )
     rejected: tuple[Digest, ...] = Field(
         default=(),
         max_length=32,

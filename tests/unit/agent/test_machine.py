@@ -27,7 +27,7 @@ ALLOWED = {
     State.WINDOW: "Passed Blocked Superseded Restarted",
     State.SWITCH: "Passed Returned Blocked Failed Restarted Crashed",
     State.HEALTH: "Passed Failed Superseded Restarted Crashed",
-    State.COMMIT: "Passed Restarted",
+    State.COMMIT: "Passed Blocked Restarted",
     State.ROLLBACK: "Passed Restarted",
     State.WITHDRAW: "Passed Restarted",
 }
