@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecanary.agent import files
+from edgecanary.agent.budgets import Budgets, shortage
 from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.record import Target, Verdict
 from edgecanary.agent.store import Store
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
-from edgecanary.base.quantities import human_bytes
 from edgecanary.clients.download import Cancellation
 
 log = logging.getLogger(__name__)
@@ -57,15 +57,14 @@ class Wanted:
 class Installer:
     """Brings revisions to the disk. At most two downloads run at a time on a node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, *, margin_bytes: int) -> None:
-        """`margin_bytes` is what must stay free on the disk after an installation."""
+    def __init__(self, store: Store, fetcher: Fetcher, budgets: Budgets) -> None:
         self._store = store
         self._fetcher = fetcher
-        self._margin = margin_bytes
+        self._budgets = budgets
         self._slots = asyncio.Semaphore(2)
 
     def precheck(self, home: ModelFiles, target: Target) -> None:
-        """Whether the node can take the revision at all. Raises Delay."""
+        """Whether the node can take the revision at all. Raises Delay, and OSError when the disk fails."""
         if target.misfit:
             raise Delay(_verdict(ModelResult.PRECHECK_FAILED, "NoVariantFits", target.misfit), retry=False)
         try:
@@ -77,16 +76,9 @@ class Installer:
         if home.is_installed(target.revision):
             return
         needed = sum(max(0, wanted.size - _present(home, wanted)) for wanted in wanted_files(target))
-        free = self._store.free_bytes()
-        if needed + self._margin > free:
-            raise Delay(
-                _verdict(
-                    ModelResult.PRECHECK_FAILED,
-                    "DiskTooSmall",
-                    f"{target.statement.version} needs {human_bytes(needed)} and {human_bytes(self._margin)} must "
-                    f"stay free, but only {human_bytes(free)} are free in {self._store.root}; make room there",
-                )
-            )
+        lack = shortage(self._store, target, needed, self._budgets)
+        if lack is not None:
+            raise Delay(lack)
 
     async def download(self, home: ModelFiles, target: Target) -> None:
         """Brings in what is missing. Raises Delay; when cancelled, the transfer ends at once."""

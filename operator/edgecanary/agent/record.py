@@ -127,7 +127,7 @@ class Record(ApiModel):
     alive: bool = False
     """A process works on this; one that ends in order clears it. Found set at a start, it has died."""
     repair: str = ""
-    """What of the agent's own files was damaged and how it was made good; told until the next commit."""
+    """What of the agent's own files was damaged and how it was made good; told until another revision is taken up."""
     trouble: str = Field(default="", exclude=True)
     """Why the disk takes no records now; known to this process only."""
 

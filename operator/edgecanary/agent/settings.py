@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.budgets import Budgets
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
@@ -11,6 +12,7 @@ from edgecanary.clients.download import DownloadLimits
 from edgecanary.clients.nodeaccess import ApiAccess
 
 DEFAULT_NAMESPACE = "edgecanary-system"
+DEFAULT_BUDGETS = Budgets(disk_margin_bytes=64 * 2**20)
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,7 @@ class AgentSettings:
     system_namespace: str = DEFAULT_NAMESPACE
     """Where the node's EdgeNode lives."""
     accelerators: tuple[str, ...] = ()
-    disk_margin_bytes: int = 64 * 2**20
-    """What must stay free on the disk after an installation."""
+    budgets: Budgets = DEFAULT_BUDGETS
     download_ca_file: Path | None = None
     download: DownloadLimits = field(default_factory=DownloadLimits)
     retry: RetryPace = field(default_factory=RetryPace)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from edgecanary.agent.health import SoakOutcome, soak_verdict
-from edgecanary.agent.host import rest
+from edgecanary.agent.host import clock_is_synchronised, rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
@@ -21,7 +21,7 @@ from edgecanary.agent.ports import (
 )
 from edgecanary.agent.record import Record, Rejection, Target, Verdict
 from edgecanary.agent.store import Store
-from edgecanary.agent.timing import gate
+from edgecanary.agent.timing import ClockWatch, gate, look_again
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
 from edgecanary.base.errors import EdgecanaryError, InvalidInput
@@ -38,6 +38,8 @@ class Workshop:
     prober: Prober
     server: ModelServer
     clock: Clock
+    is_synchronised: Callable[[], bool] = clock_is_synchronised
+    """Whether the clock is kept right by the system."""
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
 
@@ -58,6 +60,7 @@ class Steps:
         self._home: ModelFiles = workshop.store.files_of(key)
         self._key = key
         self._serving: str | None = None
+        self._watch = ClockWatch()
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -83,10 +86,13 @@ class Steps:
     async def resume(self, record: Record) -> Record:
         """Serves at once what a record found at a start says; goes back to the previous revision if it must.
 
-        That is the active revision, or the target when only its commit was left to do. Raises Delay when
-        files are whole and nothing loads.
+        That is the active revision, or the target when only its commit was left to do. Nothing, where nothing
+        was active: a previous revision is then one that was withdrawn. Raises Delay when files are whole and
+        nothing loads.
         """
         passed = record.target.revision if record.target and record.state is State.COMMIT else None
+        if record.active is None and passed is None:
+            return record
         named = (passed, record.active, record.previous)
         whole = [item for item in dict.fromkeys(named) if item and await self._is_whole(item)]
         for revision in whole:
@@ -132,7 +138,7 @@ class Steps:
 
     async def _accept(self, record: Record, target: Target) -> Step:
         rejected = tuple(entry for entry in record.rejected if entry.revision != target.revision)
-        return Step(Event.PASSED, record.model_copy(update={"rejected": rejected}))
+        return Step(Event.PASSED, record.model_copy(update={"rejected": rejected, "repair": ""}))
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
@@ -178,13 +184,20 @@ class Steps:
 
     def _seconds_to_window(self, record: Record, target: Target) -> float:
         """Seconds until the update windows are to be looked at again; 0 when the node may switch."""
+        now, passed = self._shop.clock.now(), asyncio.get_running_loop().time()
+        synchronised = self._shop.is_synchronised()
+        seen = record.outcome.transition_time
+        floor = self._watch.floor(now, passed, seen, synchronised=synchronised)
+        jumped = self._watch.has_jumped(now, passed) and not synchronised
         try:
-            found = gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
+            found = gate(target.windows, now, floor)
         except InvalidInput as error:
             verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
             raise Delay(verdict, retry=False) from error
+        if target.windows and jumped:
+            found = look_again(now)
         if found.message:
-            log.debug("%s: %s", self._key, found.message)
+            log.log(logging.WARNING if floor or jumped else logging.DEBUG, "%s: %s", self._key, found.message)
         return found.wait_seconds
 
     async def _switch(self, record: Record, target: Target) -> Step:
@@ -239,7 +252,6 @@ class Steps:
             "previous": previous,
             "target": None,
             "outcome": outcome,
-            "repair": "",
         }
         return Step(Event.PASSED, record.model_copy(update=changes))
 

@@ -18,9 +18,9 @@ it was verified: what is there is whole. Its files are hard links to the blobs.
 
 import fcntl
 import logging
+import os
 import shutil
 from pathlib import Path
-from typing import BinaryIO
 
 from edgecanary.agent import files
 from edgecanary.agent.blobs import Blobs
@@ -40,7 +40,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.blobs = Blobs(root / "blobs")
-        self._lock: BinaryIO | None = None
+        self._lock: int | None = None
         self._made: set[ModelKey] = set()
 
     def open(self) -> None:
@@ -52,6 +52,8 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
             (self.root / "models").mkdir(exist_ok=True)
+            for doomed in sorted((self.root / "models").glob("*/.doomed-*")):
+                files.delete_tree(doomed)
         except (FileExistsError, NotADirectoryError) as error:
             raise StoreFailure("DataDirUnusable", f"{self.root}: is no directory: {error}") from error
         except OSError as error:
@@ -67,22 +69,22 @@ class Store:
                 f"{self.root}: another agent uses this data directory; stop it or give --data-dir another one",
             ) from None
 
-    def _open_lock(self) -> BinaryIO | None:
+    def _open_lock(self) -> int | None:
         """The lock's file; None where there is none and none can be made, so that nobody can write either."""
         path = self.root / "lock"
         try:
-            return path.open("ab")
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             log.error("%s: cannot be written: %s", path, error)
         try:
-            return path.open("rb")
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
 
     def close(self) -> None:
         """Gives the directory free."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def models(self) -> list[ModelKey]:

@@ -104,6 +104,8 @@ class Updater:
             log.info("%s: found in %s, goes on in %s", self._key, found.state, self.record.state)
         await self._serve_again()
         await self._record_start(found.state)
+        if self.record.repair:
+            self._on_outcome()
         self._backoff.reset()
         await self._tidy()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecanary.agent import process
+from edgecanary.agent.budgets import Budgets
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.sandbox.layers import SandboxSettings
@@ -53,6 +54,18 @@ def add_flags(flags: Flags) -> None:
     )
     flags.text("--download-ca-file", default=None, help="certificates to trust for downloads", metavar="FILE")
     flags.text("--disk-margin", default="64Mi", help="what must stay free on the disk", metavar="QUANTITY")
+    flags.text(
+        "--disk-budget",
+        default=None,
+        help="the most that --data-dir may take, by default what the disk has",
+        metavar="QUANTITY",
+    )
+    flags.text(
+        "--memory-budget",
+        default=None,
+        help="the most that all served models may take at their peaks, by default what the machine has",
+        metavar="QUANTITY",
+    )
     flags.many("--accelerator", help="an accelerator that the node has; may be repeated", metavar="NAME")
     flags.text(
         "--probe-sandbox",
@@ -101,7 +114,11 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         metrics_address=options.metrics_address,
         system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
         accelerators=tuple(options.accelerator or ()),
-        disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
+        budgets=Budgets(
+            disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
+            disk_bytes=_quantity(options.disk_budget, "--disk-budget"),
+            memory_bytes=_quantity(options.memory_budget, "--memory-budget"),
+        ),
         download_ca_file=_path(options.download_ca_file),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
@@ -136,6 +153,16 @@ def _pod_namespace() -> str | None:
         return (nodeaccess.SERVICE_ACCOUNT / "namespace").read_text().strip() or None
     except OSError:
         return None
+
+
+def _quantity(text: str | None, flag: str) -> int | None:
+    """The bytes that a flag means. Raises InvalidInput for none: nothing would fit."""
+    if text is None:
+        return None
+    found = parse_bytes(text, field=flag)
+    if found == 0:
+        raise InvalidInput(flag, "must be more than 0 bytes; leave it out for no limit")
+    return found
 
 
 def _path(text: str | None) -> Path | None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.budgets import Budgets
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
 from edgecanary.agent.record import Outcome, Record
@@ -20,6 +21,7 @@ from edgecanary.clients.download import Downloader, DownloadLimits
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
+MARGIN = Budgets(disk_margin_bytes=1000)
 FAST = RetryPace(first_seconds=0.01, cap_seconds=0.05)
 CAPABILITIES = Capabilities(architecture="amd64", memory_bytes=2**33, runtimes=(Format.ONNX,))
 
@@ -96,13 +98,14 @@ async def node(
     clock: FixedClock | None = None,
     labels: dict[str, str] | None = None,
     pace: RetryPace = FAST,
+    budgets: Budgets = MARGIN,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
-    workshop = Workshop(store, Installer(store, fetcher, margin_bytes=1000), prober, server, clock)
+    workshop = Workshop(store, Installer(store, fetcher, budgets), prober, server, clock)
 
     def on_news() -> None:
         if records := found.supervisor.records:

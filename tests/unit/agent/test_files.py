@@ -71,7 +71,7 @@ def test_a_directory_that_is_being_removed_has_lost_its_name_first(
     (tmp_path / "revision").mkdir()
     (tmp_path / "revision" / "model.onnx").write_bytes(b"x")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", lambda _: os.listdir("/proc/self/no-such-file"))
+        patch.setattr(os, "scandir", lambda _: Path("/proc/self/no-such-file").stat())
         patch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("it still has its name"))
         files.remove_tree(tmp_path / "revision")
     assert not (tmp_path / "revision").exists()
