@@ -79,16 +79,17 @@ def _memory_budget(store: Store, target: Target, budgets: Budgets) -> Verdict | 
 
 
 def _peak(home: ModelFiles, record: Record) -> int:
-    """Bytes that the active revision takes at its peak: as the probe measured it here, else as declared."""
+    """Bytes that the active revision takes at its peak: as declared, else as its probe measured them."""
     if record.active is None:
         return 0
-    if record.outcome.desired == record.active and record.outcome.probe is not None:
-        return record.outcome.probe.peak_memory_bytes
     try:
         installed = home.installed(record.active)
     except StoreFailure:
         return 0
-    return _declared(installed.variant) if installed.serve else 0
+    if not installed.serve:
+        return 0
+    probe = record.outcome.probe if record.outcome.desired == record.active else None
+    return _declared(installed.variant) or (probe.peak_memory_bytes if probe else 0)
 
 
 def _declared(variant: Variant) -> int:

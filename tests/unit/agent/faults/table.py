@@ -19,15 +19,15 @@ PAGE = Path("docs/guides/agent-faults.md")
 _MEMORY = Path("/dev/shm")  # a place in memory, since the layer says what is durable
 
 KINDS: Mapping[Kind, tuple[str, ...]] = {
-    Kind.KILL: tuple(SCENARIOS),
-    Kind.POWER_CUT: tuple(SCENARIOS),
+    Kind.KILL: ("update", "rollback", "return", "restart", "garbage", "upgrade", "withdraw", "forget"),
+    Kind.POWER_CUT: ("install", "update", "return", "restart", "garbage", "withdraw"),
     Kind.TORN: ("install", "rollback"),
-    Kind.BROKEN: ("install", "rollback", "return", "restart", "garbage", "upgrade", "withdraw", "forget"),
+    Kind.BROKEN: ("rollback", "return", "restart", "garbage", "withdraw", "forget"),
     Kind.NO_SPACE: ("update", "return", "upgrade", "withdraw"),
     Kind.SHORT: ("update",),
     Kind.SHORT_THEN_FULL: ("rollback",),
     Kind.FULL: ("update", "return"),
-    Kind.READ_ONLY: ("rollback", "restart", "withdraw"),
+    Kind.READ_ONLY: ("return", "restart", "withdraw"),
 }
 """In which scenarios a kind of fault is tried at every operation that it can happen to."""
 
