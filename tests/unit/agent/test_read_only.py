@@ -23,8 +23,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two revisions are installed, and nobody may write."""
     folder = tmp_path_factory.mktemp("disk")
     asyncio.run(SCENARIOS["return"].prepare(folder / "data"))
-    for place in [folder, *folder.parents[:2]]:
-        place.chmod(0o755)
+    for above in [folder, *folder.parents[:2]]:
+        above.chmod(0o755)
     for place, _, names in os.walk(folder / "data"):
         for name in names:
             path = Path(place, name)

@@ -24,7 +24,7 @@ from edgecanary.agent.restart import found_at_start
 from edgecanary.agent.store import Store
 from edgecanary.base.errors import EdgecanaryError
 from tests.unit.agent.faults.layer import DEADLY, Kind, Layer, Operation
-from tests.unit.agent.faults.play import Play, play
+from tests.unit.agent.faults.play import Play, play, promises
 from tests.unit.agent.faults.scenarios import SCENARIOS, Scenario, copy_directory
 from tests.unit.agent.releasing import KEY
 
@@ -75,6 +75,8 @@ class Bench:
         copy_directory(base, self._data)
 
     def _deadly(self, scenario: Scenario, kind: Kind, number: int) -> str:
+        promises(self._data).unlink(missing_ok=True)
+
         def dies() -> None:
             asyncio.run(_story(self._data, scenario, Layer(self._data, kind, number)))
 
@@ -149,6 +151,7 @@ async def _at_once(node: Play, scenario: Scenario, found: Record) -> None:
 async def _recovery(data: Path, scenario: Scenario) -> None:
     """A new process on what the dead one left: whole, in the state of the table, serving, and led to the end."""
     found = Store(data).find(KEY)
+    _kept_its_promises(data, found.record)
     assert found.repair == "", f"no fault of this kind damages a record: {found.repair}"
     _never_lost(Store(data), scenario, found.record)
     counted, event = found_at_start(found.record)
@@ -160,6 +163,15 @@ async def _recovery(data: Path, scenario: Scenario) -> None:
         scenario.tell(node)
         await node.until(lambda: scenario.done(node), f"the end, from {found.record.state}")
         scenario.judge(node)
+
+
+def _kept_its_promises(data: Path, record: Record) -> None:
+    """What was recorded when the process died is on disk: the last state, or the one being written."""
+    path = promises(data)
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = next((line.split()[0] for line in reversed(lines) if line.endswith("kept")), None)
+    begun = lines[-1].split()[0] if lines else None
+    assert kept is None or record.state in (kept, begun), f"{kept} was recorded, {record.state} is on disk"
 
 
 def _never_lost(store: Store, scenario: Scenario, record: Record) -> None:
@@ -188,7 +200,7 @@ def _no_rest() -> None:
 def main(folder: Path) -> None:
     """Answers requests until there are no more."""
     logging.disable(logging.CRITICAL)
-    steps.rest = _no_rest  # giving memory back costs a short-lived process more than all its work
+    setattr(steps, "rest", _no_rest)  # noqa: B010 - giving memory back costs a short-lived process more than all its work
     gc.freeze()
     bench = Bench(folder)
     for line in sys.stdin:

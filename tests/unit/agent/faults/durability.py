@@ -63,6 +63,8 @@ class Durability:
             return
         if name == "rmdir" and (not there or os.listdir(path)):  # noqa: PTH208 - names alone
             return
+        if name == "rename":
+            self._moves(source, path)
         gone = _gone(path) if name in ("unlink", "rename") and there else None
         self._changes.append(_Change(name, path, source, _inode(os.path.dirname(path)), gone))  # noqa: PTH120
 
@@ -111,7 +113,14 @@ class Durability:
             case _:
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(change.source)
+                self._moves(change.path, change.source)
                 self._restore(path, change.gone)
+
+    def _moves(self, source: str, target: str) -> None:
+        """What lies below `source` lies below `target` from now on."""
+        for change in self._changes:
+            if change.path.startswith(f"{source}/"):
+                change.path = target + change.path[len(source) :]
 
     def _restore(self, path: Path, gone: _Gone | None) -> None:
         if gone is None or not path.parent.is_dir():

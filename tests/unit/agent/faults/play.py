@@ -26,7 +26,7 @@ from tests.unit.agent.nodeplay import CAPABILITIES
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, statement
 
 PACE = RetryPace(first_seconds=0.002, cap_seconds=0.01)
-SECONDS = 6.0
+SECONDS = 60.0
 _CHUNKS = 3
 
 WEIGHTS = b"weights that all revisions share " * 100
@@ -93,18 +93,30 @@ class Server(MemoryServer):
 
 
 class StateStore(Store):
-    """A store that remembers the states it was given."""
+    """A store that remembers the states it was given, and writes beside its directory what it promised."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
+        self._promises = promises(root)
         self.states: list[State] = []
         self.on_state: dict[State | None, Callable[[], None]] = {}
         """Called when a state is on disk."""
 
     def save(self, record: Record) -> None:
+        self._tell(f"{record.state} begins")
         super().save(record)
+        self._tell(f"{record.state} kept")
         self.states.append(record.state)
         self.on_state.get(record.state, lambda: None)()
+
+    def _tell(self, line: str) -> None:
+        with self._promises.open("a") as file:
+            file.write(f"{line}\n")
+
+
+def promises(data: Path) -> Path:
+    """Where the store of a data directory writes what it promised."""
+    return data.with_name(f"promises-of-{data.name}")
 
 
 @dataclass
