@@ -10,6 +10,9 @@ _STATUS = Path("/proc/self/status")
 _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
+_TIMEX_BYTES = 512
+"""More than struct timex has on any machine; all zeros ask and change nothing."""
+_TIME_ERROR = 5
 _M_ARENA_MAX = -8
 _MADV_DONTNEED = 4
 _CODE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ \S+ [1-9]\d* +\S+\.so[.\d]*$", re.MULTILINE)
@@ -54,6 +57,15 @@ def rest() -> None:
     """Gives back what an idle process does not need: freed heap pages and code that only loading used."""
     trim_heap()
     unmap_idle_code()
+
+
+def clock_is_synchronised() -> bool:
+    """Whether the kernel says that something, such as NTP, keeps the clock right. False where unknown."""
+    adjust = getattr(ctypes.CDLL(None), "adjtimex", None)
+    if adjust is None:
+        return False
+    state = int(adjust(ctypes.create_string_buffer(_TIMEX_BYTES)))
+    return 0 <= state < _TIME_ERROR
 
 
 def private_bytes() -> int:

@@ -1,8 +1,8 @@
 """From addresses in a release to a verified revision on disk: precheck, download, verify, stage."""
 
 import asyncio
+import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecanary.agent import files
+from edgecanary.agent.budgets import Budgets, shortage
+from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.record import Target, Verdict
-from edgecanary.agent.store import ModelFiles, Store
+from edgecanary.agent.store import Store
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
-from edgecanary.base.quantities import human_bytes
 from edgecanary.clients.download import Cancellation
 
 log = logging.getLogger(__name__)
@@ -57,15 +58,14 @@ class Wanted:
 class Installer:
     """Brings revisions to the disk. At most two downloads run at a time on a node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, *, margin_bytes: int) -> None:
-        """`margin_bytes` is what must stay free on the disk after an installation."""
+    def __init__(self, store: Store, fetcher: Fetcher, budgets: Budgets) -> None:
         self._store = store
         self._fetcher = fetcher
-        self._margin = margin_bytes
+        self._budgets = budgets
         self._slots = asyncio.Semaphore(2)
 
     def precheck(self, home: ModelFiles, target: Target) -> None:
-        """Whether the node can take the revision at all. Raises Delay."""
+        """Whether the node can take the revision at all. Raises Delay, and OSError when the disk fails."""
         if target.misfit:
             raise Delay(_verdict(ModelResult.PRECHECK_FAILED, "NoVariantFits", target.misfit), retry=False)
         try:
@@ -77,16 +77,9 @@ class Installer:
         if home.is_installed(target.revision):
             return
         needed = sum(max(0, wanted.size - _present(home, wanted)) for wanted in wanted_files(target))
-        free = self._store.free_bytes()
-        if needed + self._margin > free:
-            raise Delay(
-                _verdict(
-                    ModelResult.PRECHECK_FAILED,
-                    "DiskTooSmall",
-                    f"{target.statement.version} needs {human_bytes(needed)} and {human_bytes(self._margin)} must "
-                    f"stay free, but only {human_bytes(free)} are free in {self._store.root}; make room there",
-                )
-            )
+        lack = shortage(self._store, target, needed, self._budgets)
+        if lack is not None:
+            raise Delay(lack)
 
     async def download(self, home: ModelFiles, target: Target) -> None:
         """Brings in what is missing. Raises Delay; when cancelled, the transfer ends at once."""
@@ -100,11 +93,10 @@ class Installer:
                 verdict = _verdict(ModelResult.DOWNLOAD_FAILED, error.reason, f"{wanted.label}: {error}")
                 raise Delay(verdict) from error
             except OSError as error:
-                verdict = _verdict(ModelResult.DOWNLOAD_FAILED, "DiskFailed", f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                raise _disk_failed(ModelResult.DOWNLOAD_FAILED, wanted, error) from error
 
     async def _bring(self, home: ModelFiles, wanted: Wanted) -> None:
-        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_copy_local, home, wanted):
+        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_take_local, home, wanted):
             return
         if wanted.url is None:
             raise Unavailable("NoAddress", "the release names no address; one is waited for")
@@ -127,13 +119,16 @@ class Installer:
             found = part if part.exists() else arrived
             try:
                 length, digest = found.stat().st_size, files.sha256_of(found)
-                if (length, digest) == (wanted.size, wanted.sha256):
-                    found.replace(arrived)
-                    continue
-                found.unlink()
             except OSError as error:
-                verdict = _verdict(ModelResult.VERIFY_FAILED, "DiskFailed", f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                _drop(home, wanted, found)
+                raise _disk_failed(ModelResult.VERIFY_FAILED, wanted, error) from error
+            if (length, digest) == (wanted.size, wanted.sha256):
+                try:
+                    _keep(part, arrived)
+                except OSError as error:
+                    raise _disk_failed(ModelResult.VERIFY_FAILED, wanted, error) from error
+                continue
+            _drop(home, wanted, found)
             raise Delay(
                 _verdict(
                     ModelResult.VERIFY_FAILED,
@@ -186,20 +181,36 @@ def _verdict(result: ModelResult, reason: str, message: str) -> Verdict:
     return Verdict(result=result, reason=reason, message=message)
 
 
+def _disk_failed(result: ModelResult, wanted: Wanted, error: OSError) -> Delay:
+    return Delay(_verdict(result, "DiskFailed", f"{wanted.label}: {error}"))
+
+
 def _present(home: ModelFiles, wanted: Wanted) -> int:
     """Bytes of the file that are on this disk already and need no more room."""
     for path in (home.arrived(wanted.sha256), home.part(wanted.sha256)):
         if path.exists():
             return path.stat().st_size
-    return 0
+    return 0 if home.copy_of(wanted.sha256, wanted.size) is None else wanted.size
 
 
-def _copy_local(home: ModelFiles, wanted: Wanted) -> bool:
-    """Takes the file from an installed revision, if one has it."""
+def _take_local(home: ModelFiles, wanted: Wanted) -> bool:
+    """Takes the file from those that installed revisions share, if it is among them."""
     source = home.copy_of(wanted.sha256, wanted.size)
-    if source is None or not source.is_file():
+    if source is None:
         return False
-    part = home.part(wanted.sha256)
-    shutil.copyfile(source, part)
-    files.sync_file(part)
+    files.share(source, home.arrived(wanted.sha256))
     return True
+
+
+def _keep(part: Path, arrived: Path) -> None:
+    """Gives a verified file its name; its bytes are durable then, whoever wrote them."""
+    if part.exists():
+        files.sync_file(part)
+        part.replace(arrived)
+
+
+def _drop(home: ModelFiles, wanted: Wanted, found: Path) -> None:
+    """Removes bytes that are not what they should be, so that they are fetched and not found again."""
+    with contextlib.suppress(OSError):
+        home.blobs.drop(wanted.sha256)
+        found.unlink(missing_ok=True)

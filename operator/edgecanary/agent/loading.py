@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from edgecanary.agent.installer import Delay
 from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
+from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.notify import News, Notifier
 from edgecanary.agent.ports import InstalledRevision, ModelKey, ModelLoadFailed, ModelServer
 from edgecanary.agent.record import Record, Target, Verdict
-from edgecanary.agent.store import ModelFiles
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError
 from edgecanary.base.quantities import parse_bytes
@@ -41,13 +41,26 @@ class Loader:
         self._notifier = cradle.notifier
         self._load_seconds = cradle.load_seconds
 
-    async def bring_up(self, record: Record, revision: str) -> None:
-        """Serves the revision and points the link to it.
+    async def bring_up(self, record: Record, revision: str, *, link_later: bool = False) -> None:
+        """Serves the revision, if it does not yet, and points the link to it.
 
         Raises OutOfMemory and other EdgecanaryErrors; then nothing has changed, but that the active revision may
-        be gone if there was no room beside it.
+        be gone if there was no room beside it. Raises OSError when the disk does not take the link, unless that
+        may be done `link_later`.
         """
         installed = self._home.installed(revision)
+        if self.serving != revision:
+            await self._serve(record, installed)
+        try:
+            await asyncio.to_thread(self._home.point_active, revision)
+        except OSError as error:
+            if not link_later:
+                raise
+            log.error("%s: the active link cannot be moved: %s", self._key, error)
+        self._notifier.announce(News(self._key, installed))
+
+    async def _serve(self, record: Record, installed: InstalledRevision) -> None:
+        revision = installed.revision
         claim = claim_of(self._home, record, revision)
         if claim is not None and (await self._memory.admit(claim, self._server.evict)).gap:
             log.warning("%s: unloaded before %s is loaded: not both fit", self._key, installed.version)
@@ -59,8 +72,16 @@ class Loader:
             raise
         self.serving = revision
         self._memory.keep(self._key, revision)
-        await asyncio.to_thread(self._home.point_active, revision)
-        self._notifier.announce(News(self._key, installed))
+
+    async def serve_instead(self, record: Record, revision: str | None) -> None:
+        """Lets another revision serve, or none, while the disk cannot take a switch; the link stays."""
+        if revision is None:
+            await self.unload()
+            return
+        try:
+            await self._serve(record, self._home.installed(revision))
+        except EdgecanaryError as error:
+            log.error("%s: %s does not load: %s", self._key, revision[:12], error)
 
     async def bring_up_alone(self, record: Record, revision: str) -> None:
         """Brings the revision up; where it does not load beside what serves now, in its place."""

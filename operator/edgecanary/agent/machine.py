@@ -113,6 +113,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.HEALTH, Event.RESTARTED): State.SWITCH,
     (State.HEALTH, Event.CRASHED): State.ROLLBACK,
     (State.COMMIT, Event.PASSED): State.SETTLED,
+    (State.COMMIT, Event.BLOCKED): State.ACCEPTED,
     (State.COMMIT, Event.RESTARTED): State.COMMIT,
     (State.COMMIT, Event.CRASHED): State.ROLLBACK,
     (State.ROLLBACK, Event.PASSED): State.SETTLED,

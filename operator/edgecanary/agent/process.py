@@ -50,7 +50,8 @@ class Agent:
     def __init__(self, settings: AgentSettings, cluster: Cluster, store: Store | None = None) -> None:
         """`store` is the one of the data directory unless given. Raises InvalidInput."""
         clock = SystemClock()
-        capabilities = discover((Format(name) for name in supported_formats()), settings.accelerators)
+        formats = (Format(name) for name in supported_formats())
+        capabilities = discover(formats, settings.accelerators, settings.memory_budget_bytes)
         telemetry = Telemetry(agent_version=__version__)
         self._settings = settings
         self._cluster = cluster
@@ -63,7 +64,7 @@ class Agent:
         installer = Installer(
             self._store,
             Downloader(settings.download, settings.download_ca_file),
-            margin_bytes=settings.disk_margin_bytes,
+            settings.budgets,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)

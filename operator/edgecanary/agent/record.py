@@ -16,11 +16,13 @@ from edgecanary.api.fields import ApiModel, Time
 from edgecanary.api.modelrelease import ReleasedVariant, RevisionStatement
 from edgecanary.api.policy import DeviceHealth, UpdateWindow
 
-FORMAT_VERSION: Final = 1
-"""Version of the record's format; a file of another version is refused."""
+FORMAT_VERSION: Final = 2
+"""Version of the record's format; the first one had no checksum and is still read."""
 
 MAX_REJECTIONS = 32
 
+DISK_FAILED: Final = "DiskFailed"
+"""The reason of what waits for the data directory to be written again."""
 
 _DELIVERY = (ModelResult.DOWNLOAD_FAILED, ModelResult.VERIFY_FAILED)
 
@@ -118,7 +120,7 @@ class Outcome(ApiModel):
 class Record(ApiModel):
     """All that the agent knows of one model."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     namespace: str
     name: str
     release_uid: str = ""
@@ -151,6 +153,10 @@ class Record(ApiModel):
     """What the active and the previous revision did here."""
     alive: bool = False
     """A process works on this; one that ends in order clears it. Found set at a start, it has died."""
+    repair: str = ""
+    """What of the agent's own files was damaged and how it was made good; told until another revision is taken up."""
+    trouble: str = Field(default="", exclude=True)
+    """Why the disk takes no records now; known to this process only."""
 
     @property
     def key(self) -> ModelKey:

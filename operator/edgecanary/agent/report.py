@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edgecanary.agent import files
 from edgecanary.agent.machine import State
-from edgecanary.agent.record import Record
+from edgecanary.agent.record import DISK_FAILED, Record
 from edgecanary.api.edgenode import Capabilities, EdgeNodeStatus, ModelResult, ModelState, NodeModelStatus
 from edgecanary.api.fields import ApiModel
 
@@ -51,7 +51,17 @@ def build_status(
 
 
 def model_status(record: Record) -> NodeModelStatus:
-    """One model: its last outcome, or what is under way."""
+    """One model: its last outcome, or what is under way, and what the disk has to do with it."""
+    status = _progress(record)
+    changes: dict[str, object] = {"repair": _short(record.repair)}
+    if record.trouble and status.reason != DISK_FAILED:
+        changes["message"] = _short(f"{status.message}; {record.trouble}")
+        if status.state is ModelState.ACTIVE:
+            changes["reason"] = DISK_FAILED
+    return status.model_copy(update=changes)
+
+
+def _progress(record: Record) -> NodeModelStatus:
     outcome, target = record.outcome, record.target
     status = NodeModelStatus(
         namespace=record.namespace,

@@ -66,7 +66,7 @@ def _blame_active(record: Record, marked: frozenset[str] | None) -> tuple[Record
 
 def loads_at_start(state: State) -> bool:
     """Whether the active revision is loaded before the work of `state` goes on."""
-    return state is not State.COMMIT and (state not in RETREAT or state is State.ROLLBACK)
+    return state not in RETREAT or state is State.ROLLBACK
 
 
 def _crashed(message: str) -> Verdict:

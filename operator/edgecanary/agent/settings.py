@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecanary.agent.budgets import Budgets
 from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
@@ -15,6 +16,7 @@ from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
 
 DEFAULT_NAMESPACE = "edgecanary-system"
+DEFAULT_BUDGETS = Budgets(disk_margin_bytes=64 * 2**20)
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,7 @@ class AgentSettings:
     memory_budget_bytes: int | None = None
     """Memory that the loaded models may take together; None is without a limit."""
     accelerators: tuple[str, ...] = ()
-    disk_margin_bytes: int = 64 * 2**20
-    """What must stay free on the disk after an installation."""
+    budgets: Budgets = DEFAULT_BUDGETS
     conditions: Conditions = field(default_factory=Conditions)
     """What the device must be like for an update."""
     places: Places = field(default_factory=Places)

@@ -4,15 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from edgecanary.agent.gatekeeper import Gatekeeper, while_allowed
 from edgecanary.agent.health import figures
-from edgecanary.agent.host import rest
+from edgecanary.agent.host import clock_is_synchronised, rest
 from edgecanary.agent.installer import Delay, Installer
 from edgecanary.agent.loading import Cradle, Loader, expected_memory, no_memory
 from edgecanary.agent.machine import Event, State
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
+from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
 from edgecanary.agent.notify import ASK_SECONDS, News, Notifier
 from edgecanary.agent.orders import active, reverted
 from edgecanary.agent.ports import (
@@ -24,8 +26,8 @@ from edgecanary.agent.ports import (
 )
 from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
 from edgecanary.agent.record import Admission, Record, Rejection, Target, Verdict
-from edgecanary.agent.store import ModelFiles, Store, StoreFailure
-from edgecanary.agent.timing import gate
+from edgecanary.agent.store import Store
+from edgecanary.agent.timing import ClockWatch, gate, look_again
 from edgecanary.agent.trust import Guard, Offered, assigned, on_disk
 from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
@@ -50,6 +52,8 @@ class Workshop:
     gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
+    is_synchronised: Callable[[], bool] = clock_is_synchronised
+    """Whether the clock is kept right by the system."""
     guard: Guard | None = None
     """Lets in only what is signed; None on a node without trust roots."""
 
@@ -71,6 +75,7 @@ class Steps:
         self._key = key
         cradle = Cradle(workshop.server, workshop.memory, workshop.notifier, workshop.load_seconds)
         self.loader = Loader(key, self._home, cradle)
+        self._clock = ClockWatch()
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -106,23 +111,24 @@ class Steps:
     async def resume(self, record: Record) -> Record:
         """Serves the active revision of a record found at a start; goes back to the previous one if it must.
 
-        Raises Delay when files are whole and nothing loads, and OutOfMemory when other models have its memory.
+        That is the active revision, or the target when only its commit was left to do. Nothing, where nothing
+        was active: a previous revision is then one that was withdrawn. Raises Delay when files are whole and
+        nothing loads, and OutOfMemory when other models have its memory.
         """
-        whole = [item for item in (record.active, record.previous) if item and await self._is_whole(item)]
+        passed = record.target.revision if record.target and record.state is State.COMMIT else None
+        if record.active is None and passed is None:
+            return record
+        named = (passed, record.active, record.previous)
+        whole = [item for item in dict.fromkeys(named) if item and await self._is_whole(item)]
         for revision in whole:
             try:
-                await self.loader.bring_up(record, revision)
+                await self.loader.bring_up(record, revision, link_later=True)
             except OutOfMemory:
                 raise
             except EdgecanaryError as error:
                 log.error("%s: %s does not load: %s", self._key, revision[:12], error)
                 continue
-            other = next((item for item in whole if item != revision), None)
-            changes: dict[str, object] = {"active": revision, "previous": other}
-            if revision != record.active:
-                log.warning("%s: serves its previous revision %s instead", self._key, revision[:12])
-                changes |= {"crashes": 0, "failing": None}
-            return record.model_copy(update=changes)
+            return self._found_again(record, whole, None if revision == passed else revision)
         if whole:
             raise Delay(
                 _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
@@ -130,6 +136,17 @@ class Steps:
         if record.active is not None:
             await self.loader.unload()
         return record.model_copy(update={"active": None, "previous": None})
+
+    def _found_again(self, record: Record, whole: list[str], served: str | None) -> Record:
+        """The record with the revisions that are whole; `served` is None when it is the target."""
+        kept = [item for item in (record.active, record.previous) if item in whole]
+        active = served or next(iter(kept), None)
+        changes: dict[str, object] = {"active": active}
+        if active != record.active and active is not None:
+            log.warning("%s: %s is the active revision instead", self._key, active[:12])
+            changes |= {"crashes": 0, "failing": None}
+        changes["previous"] = next((item for item in kept if item != active), None)
+        return record.model_copy(update=changes)
 
     async def _is_whole(self, revision: str) -> bool:
         try:
@@ -140,14 +157,16 @@ class Steps:
         return True
 
     async def tidy(self, record: Record) -> None:
-        """Removes what neither the active, the previous nor the wanted revision needs."""
+        """Removes what neither the active, the previous nor the wanted revision needs, and mends the link."""
         keep_incoming = record.target is not None
+        if not keep_incoming:
+            await asyncio.to_thread(self._home.point_active, record.active)
         await asyncio.to_thread(self._home.collect_garbage, record.needed, keep_incoming=keep_incoming)
         await asyncio.to_thread(rest)
 
     async def _accept(self, record: Record, target: Target) -> Step:
         rejected = tuple(entry for entry in record.rejected if entry.revision != target.revision)
-        return Step(Event.PASSED, record.model_copy(update={"rejected": rejected}))
+        return Step(Event.PASSED, record.model_copy(update={"rejected": rejected, "repair": ""}))
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         if not target.misfit:
@@ -155,7 +174,7 @@ class Steps:
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
         self._check_memory(record, target)
         try:
-            gate(target.windows, self._shop.clock.now(), record.outcome.transition_time)
+            gate(target.windows, self._shop.clock.now(), None)
         except InvalidInput as error:
             verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
             raise Delay(verdict, retry=False) from error
@@ -181,7 +200,7 @@ class Steps:
 
     async def _may_download(self, record: Record, target: Target) -> None:
         """Raises Delay when the device's conditions hold a download."""
-        now, known = self._shop.clock.now(), record.outcome.transition_time
+        now, known = self._time(record, target)
         held = await self._shop.gatekeeper.download(target.windows, now, known)
         if held is not None:
             raise _delay(held)
@@ -216,11 +235,24 @@ class Steps:
         return Step(Event.PASSED, record.aiming(target, probe=measured))
 
     async def _window(self, record: Record, target: Target) -> Step:
-        now, known = self._shop.clock.now(), record.outcome.transition_time
+        now, known = self._time(record, target)
         held = await self._shop.gatekeeper.activation(target.windows, now, known)
         if held is not None:
             raise _delay(held)
         return Step(Event.PASSED, record)
+
+    def _time(self, record: Record, target: Target) -> tuple[datetime, datetime | None]:
+        """What the clock shows, and the time before which it is not to be believed.
+
+        Raises Delay when it was set a moment ago and windows go by it.
+        """
+        now, passed = self._shop.clock.now(), asyncio.get_running_loop().time()
+        synchronised = self._shop.is_synchronised()
+        floor = self._clock.floor(now, passed, record.outcome.transition_time, synchronised=synchronised)
+        if self._clock.has_jumped(now, passed) and target.windows and not synchronised:
+            found = look_again(now)
+            raise _delay(Held("OutsideWindow", found.message, found.wait_seconds))
+        return now, floor
 
     async def _admit(self, record: Record, offered: Offered) -> Admission | None:
         """What the node's guard remembers of the revision; None without a guard. Raises Delay."""
@@ -243,10 +275,12 @@ class Steps:
             elif target.admitted is None:
                 record = await self._admit_installed(record, target)
             await self.loader.bring_up(record, target.revision)
+        except OSError:
+            if not target.proven:
+                await self.loader.serve_instead(record, record.active)
+            raise
         except StoreFailure as error:
-            log.error("%s: %s", self._key, error)
-            await asyncio.to_thread(self._home.discard, target.revision)
-            return Step(Event.BLOCKED, record.aiming(target, proven=False, admitted=None))
+            return await self._fetch_again(record, target, error)
         except OutOfMemory as error:
             raise no_memory(error) from error
         except Delay:
@@ -254,6 +288,12 @@ class Steps:
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
         return Step(Event.RETURNED if target.proven else Event.PASSED, record)
+
+    async def _fetch_again(self, record: Record, target: Target, error: StoreFailure) -> Step:
+        """Gives up the damaged files of the target."""
+        log.error("%s: %s", self._key, error)
+        await asyncio.to_thread(self._home.discard, target.revision)
+        return Step(Event.BLOCKED, record.aiming(target, proven=False, admitted=None))
 
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
@@ -291,8 +331,13 @@ class Steps:
         return record.measured(found)
 
     async def _commit(self, record: Record, target: Target) -> Step:
-        if self.serving != target.revision:
+        try:
+            if self.serving != target.revision:
+                await asyncio.to_thread(self._home.check, target.revision)
             await self.loader.bring_up(record, target.revision)
+        except StoreFailure as error:
+            return await self._fetch_again(record, target, error)
+        await asyncio.to_thread(self._home.mark_committed, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
         probed = {target.revision: target.probe.peak_memory_bytes} if target.probe else {}
@@ -368,8 +413,7 @@ class Steps:
         if back is None:
             await self.loader.go_down()
             return "nothing is served"
-        if self.serving != back:
-            await self.loader.bring_up_alone(record, back)
+        await self.loader.bring_up_alone(record, back)
         return f"{self._home.installed(back).version} is active again"
 
     async def _withdraw(self, record: Record) -> Step:

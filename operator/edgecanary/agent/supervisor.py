@@ -151,13 +151,19 @@ class Supervisor:
 
     def _forget(self, key: ModelKey) -> None:
         """Removes a model of which nothing is served and whose release is gone."""
+        try:
+            self._shop.store.forget(key)
+        except OSError as error:
+            log.error("%s: its files cannot be removed, which is tried again: %s", key, error)
+            self._given.pop(key, None)
+            asyncio.get_running_loop().call_later(self._pace.cap_seconds, self._give_orders)
+            return
         log.info("%s: its release is gone and nothing of it is served: forgotten", key)
         self._tasks.pop(key).cancel()
         self._updaters.pop(key)
-        self._given.pop(key)
+        self._given.pop(key, None)
         self._shop.memory.leave(key)
         self._shop.notifier.forget(key)
-        self._shop.store.forget(key)
         self._on_news()
 
     def _ended(self, updater: Updater, task: "asyncio.Task[None]") -> None:

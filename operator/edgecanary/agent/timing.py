@@ -17,6 +17,42 @@ _LOOK_AGAIN_SECONDS = 60.0
 """The clock may be set while a node waits: it is looked at again this often."""
 
 
+_JUMP_SECONDS = 60.0
+"""A clock that moved this much more or less than time passed was set."""
+
+DOUBT_SECONDS = 86_400.0
+"""A clock that shows less than was seen before is believed after it ran on for this long."""
+
+
+class ClockWatch:
+    """Whether this node's clock can be believed, by comparison with time that passed (monotonic seconds).
+
+    A clock that was set meanwhile is looked at once more before it counts. One that shows less than was seen
+    before is wrong now or was wrong then: it is believed when the system says that it is synchronised, or
+    after a day.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[datetime, float] | None = None
+        self._doubted_since: float | None = None
+
+    def has_jumped(self, now: datetime, passed: float) -> bool:
+        """Whether the clock was set since the last look."""
+        last, self._last = self._last, (now, passed)
+        return last is not None and abs((now - last[0]).total_seconds() - (passed - last[1])) > _JUMP_SECONDS
+
+    def floor(
+        self, now: datetime, passed: float, seen: datetime | None, *, synchronised: bool
+    ) -> datetime | None:
+        """The time before which `now` is not to be believed; None: it is."""
+        if seen is None or now >= seen or synchronised:
+            self._doubted_since = None
+            return None
+        if self._doubted_since is None:
+            self._doubted_since = passed
+        return None if passed - self._doubted_since >= DOUBT_SECONDS else seen
+
+
 @dataclass(frozen=True)
 class Gate:
     """Whether the windows let a node switch; if not, when to look again and why."""
@@ -27,7 +63,7 @@ class Gate:
 
 
 def gate(windows: Sequence[UpdateWindow], now: datetime, known: datetime | None) -> Gate:
-    """Whether a node may switch at `now`; `known` is a time that has certainly passed.
+    """Whether a node may switch at `now`; `known` is a time that has passed, as far as can be known.
 
     A clock that cannot be right keeps the windows closed. Raises InvalidInput for a window that cannot be
     understood.
@@ -53,6 +89,12 @@ def gate(windows: Sequence[UpdateWindow], now: datetime, known: datetime | None)
         wait_seconds=min(left, _LOOK_AGAIN_SECONDS),
         message=f"ready; waits for the update window that opens at {to_rfc3339(found.changes_at)}",
     )
+
+
+def look_again(now: datetime) -> Gate:
+    """Closed for now, since the clock was set a moment ago."""
+    message = f"the node's clock was set and shows {to_rfc3339(now)}: it is looked at once more"
+    return Gate(open=False, wait_seconds=_LOOK_AGAIN_SECONDS, message=message)
 
 
 def _zone(name: str) -> ZoneInfo:

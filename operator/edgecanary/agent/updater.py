@@ -31,7 +31,8 @@ from edgecanary.agent.orders import (
     waiting,
 )
 from edgecanary.agent.ports import ModelKey
-from edgecanary.agent.record import Outcome, Record, Verdict
+from edgecanary.agent.record import DISK_FAILED, Outcome, Record, Verdict
+from edgecanary.agent.recordfile import Found
 from edgecanary.agent.restart import found_at_start, hold_seconds, loads_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
 from edgecanary.api.edgenode import ModelResult
@@ -63,11 +64,8 @@ class Updater:
         on_outcome: Callable[[], None],
         marked: frozenset[str] | None = None,
     ) -> None:
-        """`on_outcome` is called when there is something new to report; `marked` is for `found_at_start`.
-
-        Raises StoreFailure.
-        """
-        self.record: Record = workshop.store.load(key)
+        """`on_outcome` is called when there is something new to report; `marked` is for `found_at_start`."""
+        self.record: Record = _taken_up(workshop.store.find(key))
         self.missing = False
         self._key = key
         self._shop = workshop
@@ -82,6 +80,7 @@ class Updater:
         self._held_until: float | None = None
         self._evicted = False
         self._saving: asyncio.Future[None] | None = None
+        self._untidy = ""
         workshop.memory.join(key, Member(self._may_be_evicted, self._on_evicted, self._wake.set))
 
     def receive(self, order: Order | None) -> None:
@@ -146,15 +145,19 @@ class Updater:
         self.record = counted.model_copy(update={"state": next_state(found.state, event)})
         if found.state is not State.SETTLED:
             log.info("%s: found in %s, goes on in %s", self._key, found.state, self.record.state)
-        recorded = (found.state is State.SETTLED and self.record == found) or await self._save(self.record)
+        settled = found.state is State.SETTLED
+        recorded = (not settled or self.record != found) and await self._save(self.record)
         if loads_at_start(self.record.state):
             await self._hold_or_serve()
-        while not recorded:
-            recorded = await self._save(self.record)
-            await asyncio.sleep(0 if recorded else self._backoff.next())
+        while not recorded and (self.record.needed or self.record.repair):
+            recorded = await self._save(self.record) or settled
+            if not recorded:
+                await self._pause(self._disk_delay())
+        if self.record.repair:
+            self._on_outcome()
         self._backoff.reset()
         asyncio.get_running_loop().call_later(STEADY_SECONDS, self._is_steady)
-        await self._steps.tidy(self.record)
+        await self._tidy()
 
     async def _hold_or_serve(self) -> None:
         """Serves the active revision, unless it kept killing the process and nothing better is there."""
@@ -260,12 +263,25 @@ class Updater:
             outcome = outcome.model_copy(update={"reason": "ReleaseMissing", "message": message})
         elif order is not None and not self.missing:
             outcome = settled_outcome(self.record, order, self._shop.clock.now())
+        if self.record.trouble:
+            await self._save(self.record)
         await self._note(outcome)
         if self._steady:
             await self._note_steady()
         if not self._wake.is_set():
+            await self._tidy()
+            waits = [self._seconds_held(), self._backoff.next() if self.record.trouble else None]
+            await self._sleep(min((wait for wait in waits if wait is not None), default=None))
+
+    async def _tidy(self) -> None:
+        """Cleans up; a disk that does not allow it is told of, and tried again."""
+        try:
             await self._steps.tidy(self.record)
-            await self._sleep(self._seconds_held())
+        except OSError as error:
+            self._untidy = self._has_trouble(f"cannot be cleaned up: {error}")
+        else:
+            self._untidy = ""
+            self._set_trouble("")
 
     async def _note_steady(self) -> None:
         """Forgets deaths long past, and keeps the figures of the active revision."""
@@ -324,7 +340,7 @@ class Updater:
                 await self._save(self.record.model_copy(update={"state": blocked}))
             await self._pause(delay)
         except (OSError, EdgecanaryError) as error:
-            reason = error.reason if isinstance(error, EdgecanaryError) else "DiskFailed"
+            reason = error.reason if isinstance(error, EdgecanaryError) else DISK_FAILED
             message = f"{self.record.state}: {error}"
             await self._pause(Delay(Verdict(result=ModelResult.NONE, reason=reason, message=message)))
         else:
@@ -340,13 +356,10 @@ class Updater:
         before = self.record.outcome
         log.debug("%s: %s, %s: %s", self._key, self.record.state, step.event, state)
         if not await self._save(record):
-            if state not in RETREAT:
-                message = f"{self._shop.store.root}: cannot be written; make room there"
-                await self._pause(
-                    Delay(Verdict(result=ModelResult.NONE, reason="DiskFailed", message=message))
-                )
+            if state not in RETREAT and step.event is not Event.RETURNED:
+                await self._pause(self._disk_delay())
                 return
-            self.record = record
+            self.record = self._troubled(record)
         if record.outcome.is_news_after(before):
             log.info("%s: %s: %s", self._key, record.outcome.state, record.outcome.message)
             self._on_outcome()
@@ -370,7 +383,7 @@ class Updater:
         log.info("%s: %s (%s): %s", self._key, outcome.state, outcome.reason, outcome.message)
         record = self.record.model_copy(update={"outcome": outcome})
         if not await self._save(record):
-            self.record = record
+            self.record = self._troubled(record)
         if outcome.is_news_after(before):
             self._on_outcome()
 
@@ -381,10 +394,41 @@ class Updater:
         try:
             await asyncio.shield(self._saving)
         except OSError as error:
-            log.error("%s: the record cannot be written: %s", self._key, error)
+            self._has_trouble(f"cannot be written: {error}")
             return False
-        self.record = alive
+        self.record = self._troubled(alive)
+        self._set_trouble(self._untidy)
         return True
+
+    def _has_trouble(self, what: str) -> str:
+        """Notes, in memory, what the disk does not do; gives it back."""
+        trouble = f"the data directory {self._shop.store.root} {what}; make room there, or repair it"
+        self._set_trouble(trouble)
+        return trouble
+
+    def _set_trouble(self, trouble: str) -> None:
+        """Has it reported that trouble began or ended."""
+        before, self.record = self.record.trouble, self.record.model_copy(update={"trouble": trouble})
+        if trouble and trouble != before:
+            log.error("%s: %s", self._key, trouble)
+        if bool(trouble) != bool(before):
+            self._on_outcome()
+
+    def _troubled(self, record: Record) -> Record:
+        """The record, which is not on disk, with what is known of the disk."""
+        return record.model_copy(update={"trouble": self.record.trouble})
+
+    def _disk_delay(self) -> Delay:
+        verdict = Verdict(result=ModelResult.NONE, reason=DISK_FAILED, message=self.record.trouble)
+        return Delay(verdict)
+
+
+def _taken_up(found: Found) -> Record:
+    """The record that was found, with what had to be repaired in it."""
+    if not found.repair:
+        return found.record
+    log.error("%s: %s", found.record.key, found.repair)
+    return found.record.model_copy(update={"repair": found.repair})
 
 
 async def _end(task: "asyncio.Future[Step]") -> None:

@@ -59,7 +59,9 @@ class Capabilities(ApiModel):
     """What the node has."""
 
     architecture: str = Field(max_length=63, description="CPU architecture in Go's names, such as amd64.")
-    memory_bytes: int = Field(ge=0, description="Physical memory in bytes.")
+    memory_bytes: int = Field(
+        ge=0, description="Physical memory in bytes, or the node's budget for models where that is less."
+    )
     accelerators: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = Field(
         default=(), max_length=16, description="Accelerators present.", json_schema_extra=LIST_SET
     )
@@ -114,6 +116,11 @@ class NodeModelStatus(ApiModel):
     )
     probe: ProbeMeasurement | None = Field(
         default=None, description="What the probe measured for the desired revision."
+    )
+    repair: Message = Field(
+        default="",
+        description="What of the agent's own files was found damaged and how it was made good, until the "
+        "node takes up another revision.",
     )
     rejected: tuple[Digest, ...] = Field(
         default=(),

@@ -29,7 +29,7 @@ ALLOWED = {
     State.WINDOW: "Passed Blocked Superseded Restarted ActiveFailed",
     State.SWITCH: "Passed Returned Blocked Failed Restarted Crashed ActiveFailed",
     State.HEALTH: "Passed Blocked Failed Superseded Restarted Crashed ActiveFailed",
-    State.COMMIT: "Passed Restarted Crashed",
+    State.COMMIT: "Passed Blocked Restarted Crashed",
     State.ROLLBACK: "Passed Restarted ActiveFailed",
     State.REVERT: "Passed Blocked Restarted",
     State.WITHDRAW: "Passed Restarted",

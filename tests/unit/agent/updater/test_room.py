@@ -59,8 +59,7 @@ async def test_a_full_disk_holds_work_up_and_lets_it_go_on_later(
     async with node(tmp_path) as edge:
         edge.store.full = True
         edge.hear(Releases().next(stable=a))
-        await until(lambda: edge.news)
-        assert edge.record.outcome.reason == "DiskFailed"
+        await until(lambda: edge.record.outcome.reason == "DiskFailed")
         assert edge.record.state is State.SETTLED
         edge.store.full = False
         await edge.settles(a)

@@ -1,0 +1,55 @@
+"""What a node may spend on models, and whether a revision fits into it beside what has to stay."""
+
+from dataclasses import dataclass
+
+from edgecanary.agent.record import Target, Verdict
+from edgecanary.agent.store import Store
+from edgecanary.api.edgenode import ModelResult
+from edgecanary.base.quantities import human_bytes
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a node may spend. None: what there is."""
+
+    disk_margin_bytes: int
+    """What must stay free on the disk after an installation."""
+    disk_bytes: int | None = None
+    """The most that the data directory may take."""
+
+
+def shortage(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
+    """Why the node has no room for the target, which brings `needed` new bytes; None when it has.
+
+    Active and previous revisions of all models stay, so what they take is not counted as room. Raises OSError.
+    """
+    return _free_space(store, target, needed, budgets) or _disk_budget(store, target, needed, budgets)
+
+
+def _free_space(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
+    free, margin = store.free_bytes(), budgets.disk_margin_bytes
+    if needed + margin <= free:
+        return None
+    return _verdict(
+        "DiskTooSmall",
+        f"{target.statement.version} needs {human_bytes(needed)} and {human_bytes(margin)} must stay free "
+        f"(--disk-margin), but only {human_bytes(free)} are free in {store.root}; make room there",
+    )
+
+
+def _disk_budget(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
+    if budgets.disk_bytes is None:
+        return None
+    used = store.used_bytes()
+    if used + needed <= budgets.disk_bytes:
+        return None
+    return _verdict(
+        "DiskBudgetExceeded",
+        f"{target.statement.version} needs {human_bytes(needed)} and {store.root} takes {human_bytes(used)} with what "
+        f"is active and previous, together more than --disk-budget allows ({human_bytes(budgets.disk_bytes)}); raise "
+        "it, or withdraw a model from this node",
+    )
+
+
+def _verdict(reason: str, message: str) -> Verdict:
+    return Verdict(result=ModelResult.PRECHECK_FAILED, reason=reason, message=message)

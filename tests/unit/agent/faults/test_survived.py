@@ -1,0 +1,32 @@
+"""An operation fails: the agent goes on serving, says so where it lasts, and comes to the same end."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.agent.faults.layer import DEADLY, Kind
+from tests.unit.agent.faults.table import KINDS, Cases, cases
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Cases]:
+    with cases() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("kind", "scenario"),
+    [
+        pytest.param(kind, name, id=f"{kind.name}-{name}")
+        for kind in KINDS
+        if kind not in DEADLY
+        for name in KINDS[kind]
+    ],
+)
+def test_an_operation_that_fails_costs_neither_what_is_served_nor_the_end(
+    lab: Cases, kind: Kind, scenario: str
+) -> None:
+    found = lab.play(scenario, kind)
+
+    assert len(found) == sum(operation.takes(kind) for operation in lab.trace(scenario)) > 0
+    assert {operation: wrong for operation, wrong in found.items() if wrong} == {}
