@@ -22,7 +22,17 @@ from edgecanary.cli.flags import Flags, variable
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"))  # noqa: S108
 """Folders that the unit hides from the service."""
-_PATH_FLAGS = ("--data-dir", "--kubeconfig", "--token-file", "--ca-file", "--download-ca-file")
+_PATH_FLAGS = (
+    "--data-dir",
+    "--kubeconfig",
+    "--token-file",
+    "--ca-file",
+    "--download-ca-file",
+    "--trust-root",
+    "--metered-file",
+    "--hold-file",
+    "--sys-root",
+)
 
 AddFlags = Callable[[Flags], None]
 
@@ -119,7 +129,9 @@ def _settings(given: Sequence[str], add_flags: AddFlags) -> dict[str, str]:
             continue
         flag = f"--{name.replace('_', '-')}"
         words = value if isinstance(value, list) else [value]
-        text = ",".join(f"{word:g}" if isinstance(word, float) else str(word) for word in words)
+        text = ",".join(
+            str(word).removesuffix(".0") if isinstance(word, float) else str(word) for word in words
+        )
         if not text.isprintable() or (len(words) != text.count(",") + 1 and isinstance(value, list)):
             rule = "must be one line of printable characters, and without commas where it may be repeated"
             raise InvalidInput(flag, f"{rule}, got {text!r}")
@@ -148,10 +160,8 @@ def _hidden(path: Path) -> Path | None:
 
 def _check_paths(settings: Mapping[str, str]) -> None:
     """Files and folders must be where the service can see them. Raises InvalidInput naming the flag."""
-    for flag in _PATH_FLAGS:
-        text = settings.get(variable(flag))
-        if text is None:
-            continue
+    given = ((flag, settings[variable(flag)]) for flag in _PATH_FLAGS if variable(flag) in settings)
+    for flag, text in ((flag, text) for flag, texts in given for text in texts.split(",")):
         if not Path(text).is_absolute():
             raise InvalidInput(flag, f"must be an absolute path for a service, got {text!r}")
         if hidden := _hidden(Path(text)):

@@ -1,5 +1,6 @@
 """`edgecanary agent install`: a unit that systemd's own checker accepts, and that the agent runs under."""
 
+import argparse
 import os
 import re
 import socket
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgecanary.base.errors import EdgecanaryError
-from edgecanary.cli import agent_unit
+from edgecanary.cli import agent, agent_unit
+from edgecanary.cli.flags import Flags
 from edgecanary.cli.main import main
 from edgelab import tools
 from edgelab.ports import free_port
@@ -86,6 +88,27 @@ def test_the_agents_flags_become_settings(host: Host) -> None:
         "EDGECANARY_NODE=n1",
     ]
     assert agent_unit.settings_in(host.settings.read_text())["EDGECANARY_LOG_LEVEL"] == 'a $b "c\\'
+
+
+def test_the_agent_reads_from_the_settings_what_its_flags_said(host: Host) -> None:
+    given = [
+        "--node",
+        "n1",
+        "--heartbeat-seconds",
+        "1234567",
+        "--retry-cap-seconds",
+        "0.125",
+        "--require-mains",
+    ]
+    given += ["--trust-root", "/etc/k1", "--trust-root", "/etc/k2", "--probe-margin-percent", "25"]
+    host.run("install", "--", *given)
+
+    def parsed(arguments: list[str], environ: dict[str, str]) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        agent.add_flags(Flags(parser, environ))
+        return parser.parse_args(arguments)
+
+    assert parsed([], agent_unit.settings_in(host.settings.read_text())) == parsed(given, {})
 
 
 def test_what_is_to_be_done_next_is_said(host: Host) -> None:
@@ -176,6 +199,10 @@ def test_uninstall_removes_what_was_written_and_keeps_what_was_edited(host: Host
         (
             ["--", "--kubeconfig", "/root/.kube/config"],
             "--kubeconfig: /root/.kube/config is in /root, which the",
+        ),
+        (
+            ["--", "--trust-root", "/etc/k1", "--trust-root", "/root/k2"],
+            "--trust-root: /root/k2 is in /root, which",
         ),
         (["--", "--node", "a\nb"], "--node: must be one line of printable characters"),
         (
