@@ -19,18 +19,12 @@ _GO_NAMES = {
 }
 
 
-def discover(
-    runtimes: Iterable[Format], accelerators: Iterable[str], memory_budget: int | None = None
-) -> Capabilities:
-    """The machine's architecture, the memory that the agent may have, and the runtimes and accelerators named.
-
-    Of the memory no more counts than `memory_budget`, where there is one.
-    """
+def discover(runtimes: Iterable[Format], accelerators: Iterable[str]) -> Capabilities:
+    """The machine's architecture, the memory that the agent may have, and the runtimes and accelerators named."""
     machine = platform.machine().lower()
-    memory = total_bytes()
     return Capabilities(
         architecture=_GO_NAMES.get(machine, machine),
-        memory_bytes=memory if memory_budget is None else min(memory, memory_budget),
+        memory_bytes=total_bytes(),
         accelerators=tuple(sorted(set(accelerators))),
         runtimes=tuple(sorted(set(runtimes))),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecanary.agent import files
-from edgecanary.agent.budgets import Budgets, shortage
+from edgecanary.agent.diskbudget import DiskBudget, shortage
 from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.record import Target, Verdict
 from edgecanary.agent.store import Store
@@ -58,10 +58,10 @@ class Wanted:
 class Installer:
     """Brings revisions to the disk. At most two downloads run at a time on a node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, budgets: Budgets) -> None:
+    def __init__(self, store: Store, fetcher: Fetcher, budget: DiskBudget) -> None:
         self._store = store
         self._fetcher = fetcher
-        self._budgets = budgets
+        self._budget = budget
         self._slots = asyncio.Semaphore(2)
 
     def precheck(self, home: ModelFiles, target: Target) -> None:
@@ -77,7 +77,7 @@ class Installer:
         if home.is_installed(target.revision):
             return
         needed = sum(max(0, wanted.size - _present(home, wanted)) for wanted in wanted_files(target))
-        lack = shortage(self._store, target, needed, self._budgets)
+        lack = shortage(self._store, target, needed, self._budget)
         if lack is not None:
             raise Delay(lack)
 

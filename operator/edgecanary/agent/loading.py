@@ -41,26 +41,28 @@ class Loader:
         self._notifier = cradle.notifier
         self._load_seconds = cradle.load_seconds
 
-    async def bring_up(self, record: Record, revision: str, *, link_later: bool = False) -> None:
-        """Serves the revision, if it does not yet, and points the link to it.
+    async def bring_up(self, record: Record, revision: str) -> None:
+        """Serves the revision and points the link to it.
 
         Raises OutOfMemory and other EdgecanaryErrors; then nothing has changed, but that the active revision may
-        be gone if there was no room beside it. Raises OSError when the disk does not take the link, unless that
-        may be done `link_later`.
+        be gone if there was no room beside it. Raises OSError when it serves and the link cannot be moved.
         """
-        installed = self._home.installed(revision)
-        if self.serving != revision:
-            await self._serve(record, installed)
-        try:
-            await asyncio.to_thread(self._home.point_active, revision)
-        except OSError as error:
-            if not link_later:
-                raise
-            log.error("%s: the active link cannot be moved: %s", self._key, error)
+        installed = await self.serve(record, revision)
+        await asyncio.to_thread(self._home.point_active, revision)
         self._notifier.announce(News(self._key, installed))
 
-    async def _serve(self, record: Record, installed: InstalledRevision) -> None:
-        revision = installed.revision
+    async def bring_up_anyway(self, record: Record, revision: str) -> None:
+        """As `bring_up`; a disk that does not take the link does not keep the revision from being served."""
+        try:
+            await self.bring_up(record, revision)
+        except OSError as error:
+            log.error("%s: the active link cannot be moved: %s", self._key, error)
+
+    async def serve(self, record: Record, revision: str) -> InstalledRevision:
+        """Serves the revision, if it does not yet; the link stays. Raises as `bring_up`."""
+        installed = self._home.installed(revision)
+        if self.serving == revision:
+            return installed
         claim = claim_of(self._home, record, revision)
         if claim is not None and (await self._memory.admit(claim, self._server.evict)).gap:
             log.warning("%s: unloaded before %s is loaded: not both fit", self._key, installed.version)
@@ -72,16 +74,21 @@ class Loader:
             raise
         self.serving = revision
         self._memory.keep(self._key, revision)
+        return installed
 
-    async def serve_instead(self, record: Record, revision: str | None) -> None:
-        """Lets another revision serve, or none, while the disk cannot take a switch; the link stays."""
-        if revision is None:
+    async def serve_active(self, record: Record) -> None:
+        """Lets the active revision serve, or none, while the disk cannot take a switch."""
+        if record.active is None:
             await self.unload()
             return
         try:
-            await self._serve(record, self._home.installed(revision))
+            await self.serve(record, record.active)
         except EdgecanaryError as error:
-            log.error("%s: %s does not load: %s", self._key, revision[:12], error)
+            log.error("%s: %s does not load: %s", self._key, record.active[:12], error)
+
+    async def point(self, revision: str) -> None:
+        """Points the link to a revision that serves already."""
+        await asyncio.to_thread(self._home.point_active, revision)
 
     async def bring_up_alone(self, record: Record, revision: str) -> None:
         """Brings the revision up; where it does not load beside what serves now, in its place."""

@@ -51,7 +51,7 @@ class Agent:
         """`store` is the one of the data directory unless given. Raises InvalidInput."""
         clock = SystemClock()
         formats = (Format(name) for name in supported_formats())
-        capabilities = discover(formats, settings.accelerators, settings.memory_budget_bytes)
+        capabilities = discover(formats, settings.accelerators)
         telemetry = Telemetry(agent_version=__version__)
         self._settings = settings
         self._cluster = cluster
@@ -64,7 +64,7 @@ class Agent:
         installer = Installer(
             self._store,
             Downloader(settings.download, settings.download_ca_file),
-            settings.budgets,
+            settings.disk,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)

@@ -65,7 +65,7 @@ def _blame_active(record: Record, marked: frozenset[str] | None) -> tuple[Record
 
 
 def loads_at_start(state: State) -> bool:
-    """Whether the active revision is loaded before the work of `state` goes on."""
+    """Whether what is to serve is loaded before the work of `state` goes on."""
     return state not in RETREAT or state is State.ROLLBACK
 
 

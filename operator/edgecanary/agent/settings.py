@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecanary.agent.budgets import Budgets
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
@@ -16,7 +16,6 @@ from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
 
 DEFAULT_NAMESPACE = "edgecanary-system"
-DEFAULT_BUDGETS = Budgets(disk_margin_bytes=64 * 2**20)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class AgentSettings:
     memory_budget_bytes: int | None = None
     """Memory that the loaded models may take together; None is without a limit."""
     accelerators: tuple[str, ...] = ()
-    budgets: Budgets = DEFAULT_BUDGETS
+    disk: DiskBudget = field(default_factory=DiskBudget)
     conditions: Conditions = field(default_factory=Conditions)
     """What the device must be like for an update."""
     places: Places = field(default_factory=Places)

@@ -26,8 +26,9 @@ from edgecanary.agent.ports import (
 )
 from edgecanary.agent.preconditions import LOOK_AGAIN_SECONDS, Held
 from edgecanary.agent.record import Admission, Record, Rejection, Target, Verdict
+from edgecanary.agent.resuming import resume
 from edgecanary.agent.store import Store
-from edgecanary.agent.timing import ClockWatch, gate, look_again
+from edgecanary.agent.timing import NodeTime, gate, look_again
 from edgecanary.agent.trust import Guard, Offered, assigned, on_disk
 from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
@@ -50,10 +51,10 @@ class Workshop:
     notifier: Notifier = field(default_factory=Notifier)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     gatekeeper: Gatekeeper = field(default_factory=Gatekeeper)
-    load_seconds: float = 300.0
-    """For a revision to be loaded by the serving process; one that takes longer has failed."""
     is_synchronised: Callable[[], bool] = clock_is_synchronised
     """Whether the clock is kept right by the system."""
+    load_seconds: float = 300.0
+    """For a revision to be loaded by the serving process; one that takes longer has failed."""
     guard: Guard | None = None
     """Lets in only what is signed; None on a node without trust roots."""
 
@@ -75,7 +76,7 @@ class Steps:
         self._key = key
         cradle = Cradle(workshop.server, workshop.memory, workshop.notifier, workshop.load_seconds)
         self.loader = Loader(key, self._home, cradle)
-        self._clock = ClockWatch()
+        self._times = NodeTime(workshop.clock, workshop.is_synchronised)
         self._table: Mapping[State, Callable[[Record, Target], Awaitable[Step]]] = {
             State.ACCEPTED: self._accept,
             State.PRECHECK: self._precheck,
@@ -109,52 +110,8 @@ class Steps:
         return await self._table[record.state](record, record.target)
 
     async def resume(self, record: Record) -> Record:
-        """Serves the active revision of a record found at a start; goes back to the previous one if it must.
-
-        That is the active revision, or the target when only its commit was left to do. Nothing, where nothing
-        was active: a previous revision is then one that was withdrawn. Raises Delay when files are whole and
-        nothing loads, and OutOfMemory when other models have its memory.
-        """
-        passed = record.target.revision if record.target and record.state is State.COMMIT else None
-        if record.active is None and passed is None:
-            return record
-        named = (passed, record.active, record.previous)
-        whole = [item for item in dict.fromkeys(named) if item and await self._is_whole(item)]
-        for revision in whole:
-            try:
-                await self.loader.bring_up(record, revision, link_later=True)
-            except OutOfMemory:
-                raise
-            except EdgecanaryError as error:
-                log.error("%s: %s does not load: %s", self._key, revision[:12], error)
-                continue
-            return self._found_again(record, whole, None if revision == passed else revision)
-        if whole:
-            raise Delay(
-                _verdict(ModelResult.NONE, "LoadFailed", "neither the active nor the previous revision loads")
-            )
-        if record.active is not None:
-            await self.loader.unload()
-        return record.model_copy(update={"active": None, "previous": None})
-
-    def _found_again(self, record: Record, whole: list[str], served: str | None) -> Record:
-        """The record with the revisions that are whole; `served` is None when it is the target."""
-        kept = [item for item in (record.active, record.previous) if item in whole]
-        active = served or next(iter(kept), None)
-        changes: dict[str, object] = {"active": active}
-        if active != record.active and active is not None:
-            log.warning("%s: %s is the active revision instead", self._key, active[:12])
-            changes |= {"crashes": 0, "failing": None}
-        changes["previous"] = next((item for item in kept if item != active), None)
-        return record.model_copy(update=changes)
-
-    async def _is_whole(self, revision: str) -> bool:
-        try:
-            await asyncio.to_thread(self._home.check, revision)
-        except StoreFailure as error:
-            log.error("%s: %s", self._key, error)
-            return False
-        return True
+        """Serves what a record found at a start says: see `resuming.resume`."""
+        return await resume(self.loader, self._home, record)
 
     async def tidy(self, record: Record) -> None:
         """Removes what neither the active, the previous nor the wanted revision needs, and mends the link."""
@@ -173,8 +130,9 @@ class Steps:
             await self._admit(record, assigned(target))
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
         self._check_memory(record, target)
+        seen = self._times.look(record.outcome.transition_time)
         try:
-            gate(target.windows, self._shop.clock.now(), None)
+            gate(target.windows, seen.now, seen.floor)
         except InvalidInput as error:
             verdict = _verdict(ModelResult.PRECHECK_FAILED, "UpdateWindowInvalid", str(error))
             raise Delay(verdict, retry=False) from error
@@ -242,17 +200,12 @@ class Steps:
         return Step(Event.PASSED, record)
 
     def _time(self, record: Record, target: Target) -> tuple[datetime, datetime | None]:
-        """What the clock shows, and the time before which it is not to be believed.
-
-        Raises Delay when it was set a moment ago and windows go by it.
-        """
-        now, passed = self._shop.clock.now(), asyncio.get_running_loop().time()
-        synchronised = self._shop.is_synchronised()
-        floor = self._clock.floor(now, passed, record.outcome.transition_time, synchronised=synchronised)
-        if self._clock.has_jumped(now, passed) and target.windows and not synchronised:
-            found = look_again(now)
-            raise _delay(Held("OutsideWindow", found.message, found.wait_seconds))
-        return now, floor
+        """The time now for update windows, and one that has certainly passed. Raises Delay for one just set."""
+        seen = self._times.look(record.outcome.transition_time)
+        if target.windows and seen.was_set:
+            again = look_again(seen.now)
+            raise _delay(Held("OutsideWindow", again.message, again.wait_seconds))
+        return seen.now, seen.floor
 
     async def _admit(self, record: Record, offered: Offered) -> Admission | None:
         """What the node's guard remembers of the revision; None without a guard. Raises Delay."""
@@ -277,7 +230,7 @@ class Steps:
             await self.loader.bring_up(record, target.revision)
         except OSError:
             if not target.proven:
-                await self.loader.serve_instead(record, record.active)
+                await self.loader.serve_active(record)
             raise
         except StoreFailure as error:
             return await self._fetch_again(record, target, error)
@@ -334,9 +287,10 @@ class Steps:
         try:
             if self.serving != target.revision:
                 await asyncio.to_thread(self._home.check, target.revision)
-            await self.loader.bring_up(record, target.revision)
+                await self.loader.bring_up(record, target.revision)
         except StoreFailure as error:
             return await self._fetch_again(record, target, error)
+        await self.loader.point(target.revision)
         await asyncio.to_thread(self._home.mark_committed, target.revision)
         outcome = active(target, sequence=record.sequence, now=self._shop.clock.now())
         previous = record.active if record.active != target.revision else record.previous
@@ -398,6 +352,7 @@ class Steps:
     async def _is_up(self, record: Record, revision: str) -> bool:
         """Whether the revision could be brought up, beside the failed one or in its place."""
         if self.serving == revision:
+            await self.loader.point(revision)
             return True
         try:
             await asyncio.to_thread(self._home.check, revision)
@@ -413,7 +368,10 @@ class Steps:
         if back is None:
             await self.loader.go_down()
             return "nothing is served"
-        await self.loader.bring_up_alone(record, back)
+        if self.serving == back:
+            await self.loader.point(back)
+        else:
+            await self.loader.bring_up_alone(record, back)
         return f"{self._home.installed(back).version} is active again"
 
     async def _withdraw(self, record: Record) -> Step:

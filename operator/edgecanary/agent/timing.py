@@ -1,12 +1,13 @@
 """Whether a node may switch now, by its own clock."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edgecanary.api.policy import UpdateWindow
-from edgecanary.base.clock import to_rfc3339
+from edgecanary.base.clock import Clock, to_rfc3339
 from edgecanary.base.errors import InvalidInput
 from edgecanary.rollout.windows import opening
 
@@ -51,6 +52,34 @@ class ClockWatch:
         if self._doubted_since is None:
             self._doubted_since = passed
         return None if passed - self._doubted_since >= DOUBT_SECONDS else seen
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the clock showed."""
+
+    now: datetime
+    floor: datetime | None
+    """The time before which `now` is not to be believed; None: it is."""
+    was_set: bool
+    """The clock was set since the look before, and nothing says that it is right."""
+
+
+class NodeTime:
+    """The node's clock, and how far it can be believed."""
+
+    def __init__(self, clock: Clock, is_synchronised: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._is_synchronised = is_synchronised
+        self._watch = ClockWatch()
+
+    def look(self, seen: datetime | None) -> Look:
+        """Looks at the clock, in the running event loop; `seen` is a time that it showed before."""
+        now, passed = self._clock.now(), asyncio.get_running_loop().time()
+        synchronised = self._is_synchronised()
+        jumped = self._watch.has_jumped(now, passed)
+        floor = self._watch.floor(now, passed, seen, synchronised=synchronised)
+        return Look(now, floor, was_set=jumped and not synchronised)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgecanary.agent.guard import Guard
 from edgecanary.agent.installer import Delay
+from edgecanary.agent.keeping import RecordKeeper
 from edgecanary.agent.loading import claim_of
 from edgecanary.agent.machine import (
     CANCELLABLE,
@@ -32,7 +33,6 @@ from edgecanary.agent.orders import (
 )
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import DISK_FAILED, Outcome, Record, Verdict
-from edgecanary.agent.recordfile import Found
 from edgecanary.agent.restart import found_at_start, hold_seconds, loads_at_start
 from edgecanary.agent.steps import Step, Steps, Workshop
 from edgecanary.api.edgenode import ModelResult
@@ -65,7 +65,7 @@ class Updater:
         marked: frozenset[str] | None = None,
     ) -> None:
         """`on_outcome` is called when there is something new to report; `marked` is for `found_at_start`."""
-        self.record: Record = _taken_up(workshop.store.find(key))
+        self._keeper = RecordKeeper(workshop.store, key, on_outcome)
         self.missing = False
         self._key = key
         self._shop = workshop
@@ -79,9 +79,16 @@ class Updater:
         self._steady = False
         self._held_until: float | None = None
         self._evicted = False
-        self._saving: asyncio.Future[None] | None = None
-        self._untidy = ""
         workshop.memory.join(key, Member(self._may_be_evicted, self._on_evicted, self._wake.set))
+
+    @property
+    def record(self) -> Record:
+        """What is known of the model."""
+        return self._keeper.record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        self._keeper.record = record
 
     def receive(self, order: Order | None) -> None:
         """Takes what the releases ask for now; None when there is no release any more."""
@@ -118,8 +125,7 @@ class Updater:
 
     async def stop(self) -> None:
         """Notes that the process ends in order, so that nobody takes it for a crash. `run` has ended."""
-        if self._saving is not None:
-            await asyncio.wait([self._saving])
+        await self._keeper.settle()
         record = self._steps.measure(self.record)
         if self.record.state is not State.SETTLED and self.record.alive:
             record = record.model_copy(update={"alive": False})
@@ -145,19 +151,27 @@ class Updater:
         self.record = counted.model_copy(update={"state": next_state(found.state, event)})
         if found.state is not State.SETTLED:
             log.info("%s: found in %s, goes on in %s", self._key, found.state, self.record.state)
-        settled = found.state is State.SETTLED
-        recorded = (not settled or self.record != found) and await self._save(self.record)
+        recorded = (found.state is State.SETTLED and self.record == found) or await self._keeper.save(
+            self.record
+        )
         if loads_at_start(self.record.state):
             await self._hold_or_serve()
-        while not recorded and (self.record.needed or self.record.repair):
-            recorded = await self._save(self.record) or settled
-            if not recorded:
-                await self._pause(self._disk_delay())
+        await self._record_start(recorded and found.state is not State.SETTLED)
         if self.record.repair:
             self._on_outcome()
         self._backoff.reset()
         asyncio.get_running_loop().call_later(STEADY_SECONDS, self._is_steady)
-        await self._tidy()
+        await self._keeper.clean_up(self._steps.tidy(self.record))
+
+    async def _record_start(self, recorded: bool) -> None:
+        """Records what the start came to; what is settled, or makes the node safer, does not wait for it."""
+        if recorded or (
+            self.record.state is State.SETTLED and not self.record.needed and not self.record.repair
+        ):
+            return
+        waits = self.record.state is not State.SETTLED and self.record.state not in RETREAT
+        while not await self._keeper.save(self.record) and waits:
+            await self._pause(self._keeper.delay())
 
     async def _hold_or_serve(self) -> None:
         """Serves the active revision, unless it kept killing the process and nothing better is there."""
@@ -198,15 +212,15 @@ class Updater:
         found = self._guard.take()
         if found is None:
             log.info("%s: the active revision answers well again", self._key)
-            await self._save(self.record.model_copy(update={"failing": None}))
+            await self._keeper.save(self.record.model_copy(update={"failing": None}))
             return
         verdict = Verdict(result=ModelResult.HEALTH_FAILED, reason=found.reason, message=found.message)
         log.error("%s: the active revision is beyond its limits: %s", self._key, found.message)
         record = self._steps.measure(self.record).model_copy(update={"failing": verdict})
         if record.way_back is not None:
             await self._advance(Step(Event.ACTIVE_FAILED, record))
-        elif not await self._save(record):
-            self.record = record
+        elif not await self._keeper.save(record):
+            self._keeper.go_ahead(record)
 
     async def _serve_again(self) -> None:
         self._held_until, self._evicted, lost = None, False, self.record.active
@@ -264,31 +278,21 @@ class Updater:
         elif order is not None and not self.missing:
             outcome = settled_outcome(self.record, order, self._shop.clock.now())
         if self.record.trouble:
-            await self._save(self.record)
+            await self._keeper.save(self.record)
         await self._note(outcome)
         if self._steady:
             await self._note_steady()
         if not self._wake.is_set():
-            await self._tidy()
+            await self._keeper.clean_up(self._steps.tidy(self.record))
             waits = [self._seconds_held(), self._backoff.next() if self.record.trouble else None]
             await self._sleep(min((wait for wait in waits if wait is not None), default=None))
-
-    async def _tidy(self) -> None:
-        """Cleans up; a disk that does not allow it is told of, and tried again."""
-        try:
-            await self._steps.tidy(self.record)
-        except OSError as error:
-            self._untidy = self._has_trouble(f"cannot be cleaned up: {error}")
-        else:
-            self._untidy = ""
-            self._set_trouble("")
 
     async def _note_steady(self) -> None:
         """Forgets deaths long past, and keeps the figures of the active revision."""
         self._steady = False
         record = self._steps.measure(self.record).model_copy(update={"crashes": 0})
         if record != self.record:
-            await self._save(record)
+            await self._keeper.save(record)
 
     def _seconds_held(self) -> float | None:
         if self._held_until is None:
@@ -337,7 +341,7 @@ class Updater:
         except Delay as delay:
             blocked = next_state(self.record.state, Event.BLOCKED)
             if blocked is not self.record.state:
-                await self._save(self.record.model_copy(update={"state": blocked}))
+                await self._keeper.save(self.record.model_copy(update={"state": blocked}))
             await self._pause(delay)
         except (OSError, EdgecanaryError) as error:
             reason = error.reason if isinstance(error, EdgecanaryError) else DISK_FAILED
@@ -355,11 +359,11 @@ class Updater:
         record = step.record.model_copy(update=changes)
         before = self.record.outcome
         log.debug("%s: %s, %s: %s", self._key, self.record.state, step.event, state)
-        if not await self._save(record):
+        if not await self._keeper.save(record):
             if state not in RETREAT and step.event is not Event.RETURNED:
-                await self._pause(self._disk_delay())
+                await self._pause(self._keeper.delay())
                 return
-            self.record = self._troubled(record)
+            self._keeper.go_ahead(record)
         if record.outcome.is_news_after(before):
             log.info("%s: %s: %s", self._key, record.outcome.state, record.outcome.message)
             self._on_outcome()
@@ -382,53 +386,10 @@ class Updater:
             return
         log.info("%s: %s (%s): %s", self._key, outcome.state, outcome.reason, outcome.message)
         record = self.record.model_copy(update={"outcome": outcome})
-        if not await self._save(record):
-            self.record = self._troubled(record)
+        if not await self._keeper.save(record):
+            self._keeper.go_ahead(record)
         if outcome.is_news_after(before):
             self._on_outcome()
-
-    async def _save(self, record: Record) -> bool:
-        """Writes the record and makes it the current one; False when the disk fails."""
-        alive = record.model_copy(update={"alive": True})
-        self._saving = asyncio.ensure_future(asyncio.to_thread(self._shop.store.save, alive))
-        try:
-            await asyncio.shield(self._saving)
-        except OSError as error:
-            self._has_trouble(f"cannot be written: {error}")
-            return False
-        self.record = self._troubled(alive)
-        self._set_trouble(self._untidy)
-        return True
-
-    def _has_trouble(self, what: str) -> str:
-        """Notes, in memory, what the disk does not do; gives it back."""
-        trouble = f"the data directory {self._shop.store.root} {what}; make room there, or repair it"
-        self._set_trouble(trouble)
-        return trouble
-
-    def _set_trouble(self, trouble: str) -> None:
-        """Has it reported that trouble began or ended."""
-        before, self.record = self.record.trouble, self.record.model_copy(update={"trouble": trouble})
-        if trouble and trouble != before:
-            log.error("%s: %s", self._key, trouble)
-        if bool(trouble) != bool(before):
-            self._on_outcome()
-
-    def _troubled(self, record: Record) -> Record:
-        """The record, which is not on disk, with what is known of the disk."""
-        return record.model_copy(update={"trouble": self.record.trouble})
-
-    def _disk_delay(self) -> Delay:
-        verdict = Verdict(result=ModelResult.NONE, reason=DISK_FAILED, message=self.record.trouble)
-        return Delay(verdict)
-
-
-def _taken_up(found: Found) -> Record:
-    """The record that was found, with what had to be repaired in it."""
-    if not found.repair:
-        return found.record
-    log.error("%s: %s", found.record.key, found.repair)
-    return found.record.model_copy(update={"repair": found.repair})
 
 
 async def _end(task: "asyncio.Future[Step]") -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecanary.agent import process
-from edgecanary.agent.budgets import Budgets
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
@@ -64,12 +64,6 @@ def add_flags(flags: Flags) -> None:
         help="the most that --data-dir may take, by default what the disk has",
         metavar="QUANTITY",
     )
-    flags.text(
-        "--memory-budget",
-        default=None,
-        help="the most that all served models may take at their peaks, by default what the machine has",
-        metavar="QUANTITY",
-    )
     flags.many("--accelerator", help="an accelerator that the node has; may be repeated", metavar="NAME")
     flags.text(
         "--probe-sandbox",
@@ -95,6 +89,7 @@ def add_flags(flags: Flags) -> None:
     flags.seconds(
         "--retry-cap-seconds", default=300.0, help="the longest wait before a delivery is tried again"
     )
+    flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
     flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
     _add_conditions(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
@@ -146,14 +141,14 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         metrics_address=options.metrics_address,
         system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
         accelerators=tuple(options.accelerator or ()),
-        budgets=Budgets(
-            disk_margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
-            disk_bytes=_quantity(options.disk_budget, "--disk-budget"),
-        ),
         conditions=_conditions(options),
         places=_places(options),
-        memory_budget_bytes=_quantity(options.memory_budget, "--memory-budget"),
+        memory_budget_bytes=_bytes(options.memory_budget, "--memory-budget"),
         notify_hook=parse_hook(options.notify_url, field="--notify-url") if options.notify_url else None,
+        disk=DiskBudget(
+            margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
+            limit_bytes=_bytes(options.disk_budget, "--disk-budget"),
+        ),
         download_ca_file=_path(options.download_ca_file),
         roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
@@ -211,14 +206,8 @@ def _pod_namespace() -> str | None:
         return None
 
 
-def _quantity(text: str | None, flag: str) -> int | None:
-    """The bytes that a flag means. Raises InvalidInput for none: nothing would fit."""
-    if text is None:
-        return None
-    found = parse_bytes(text, field=flag)
-    if found == 0:
-        raise InvalidInput(flag, "must be more than 0 bytes; leave it out for no limit")
-    return found
+def _bytes(text: str | None, flag: str) -> int | None:
+    return parse_bytes(text, field=flag) if text else None
 
 
 def _path(text: str | None) -> Path | None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecanary.agent.budgets import Budgets
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
@@ -28,7 +28,7 @@ from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
-MARGIN = Budgets(disk_margin_bytes=1000)
+MARGIN = DiskBudget(margin_bytes=1000)
 FAST = RetryPace(first_seconds=0.01, cap_seconds=0.05)
 CAPABILITIES = Capabilities(architecture="amd64", memory_bytes=2**33, runtimes=(Format.ONNX,))
 
@@ -109,7 +109,7 @@ async def node(
     hook: LocalHook | None = None,
     budget: int | None = None,
     roots: TrustRoots | None = None,
-    budgets: Budgets = MARGIN,
+    disk: DiskBudget = MARGIN,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
@@ -119,7 +119,7 @@ async def node(
     guard = Guard(roots, data / "trust.json", clock) if roots else None
     workshop = Workshop(
         store,
-        Installer(store, fetcher, budgets),
+        Installer(store, fetcher, disk),
         prober,
         server,
         clock,
@@ -127,7 +127,6 @@ async def node(
         Notifier(hook),
         MemoryBudget(budget),
         gatekeeper or Gatekeeper(),
-        is_synchronised=lambda: True,
         guard=guard,
     )
 

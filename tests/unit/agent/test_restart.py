@@ -92,4 +92,7 @@ def test_a_commit_that_kills_the_process_is_given_up() -> None:
 
 
 def test_what_is_about_to_leave_is_not_loaded_once_more() -> None:
-    assert {state for state in State if not loads_at_start(state)} == {State.REVERT, State.WITHDRAW}
+    assert {state for state in State if not loads_at_start(state)} == {
+        State.REVERT,
+        State.WITHDRAW,
+    }

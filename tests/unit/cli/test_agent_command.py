@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecanary.agent.budgets import Budgets
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.settings import AgentSettings
 from edgecanary.base.errors import InvalidInput
 from edgecanary.cli import agent
@@ -35,8 +35,7 @@ def test_flags_become_settings() -> None:
 
     assert (found.node, found.data_dir, found.system_namespace) == ("n1", Path("/data"), "system")
     assert (found.listen, found.metrics_address) == ("0.0.0.0:80", ":81")
-    assert found.budgets == Budgets(disk_margin_bytes=2**30, disk_bytes=2**32)
-    assert found.memory_budget_bytes == 2**29
+    assert found.disk == DiskBudget(margin_bytes=2**30, limit_bytes=2**32)
     assert found.accelerators == ("npu", "gpu")
     assert (found.report.heartbeat_seconds, found.retry.cap_seconds) == (60, 5)
     assert found.access.server == "https://10.0.0.1:6443"
@@ -69,7 +68,7 @@ def test_inference_is_served_on_loopback_unless_told_otherwise() -> None:
         ([*SERVER, "--kubeconfig", "/k"], "--server: must not be given together with --kubeconfig"),
         ([*SERVER, "--node", ""], "--node: must be the name of the Node"),
         ([*SERVER, "--disk-margin", "lots"], "--disk-margin: must be a quantity of bytes"),
-        ([*SERVER, "--disk-budget", "0"], "--disk-budget: must be more than 0 bytes"),
+        ([*SERVER, "--disk-budget", "much"], "--disk-budget: must be a quantity of bytes"),
         ([*SERVER, "--memory-budget", "much"], "--memory-budget: must be a quantity of bytes"),
         (["--server", "10.0.0.1"], "--server: must be an address"),
         ([], "this is not a pod: give --kubeconfig"),

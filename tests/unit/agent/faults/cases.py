@@ -154,7 +154,8 @@ async def _recovery(data: Path, scenario: Scenario) -> None:
     _kept_its_promises(data, found.record)
     assert found.repair == "", f"no fault of this kind damages a record: {found.repair}"
     _never_lost(Store(data), scenario, found.record)
-    counted, event = found_at_start(found.record)
+    loading = Store(data).files_of(KEY).found_loading()
+    counted, event = found_at_start(found.record, frozenset({loading}) if loading else None)
     expected = next_state(found.record.state, event)
     async with play(data, failing=scenario.failing) as node:
         await _at_once(node, scenario, counted)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecanary.agent.budgets import Budgets
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.machine import State
 from edgecanary.agent.marks import Marks
@@ -172,7 +172,7 @@ async def play(data: Path, *, failing: str = "", clock: FixedClock | None = None
     store.open()
     workshop = Workshop(
         store,
-        Installer(store, DiskFetcher(), Budgets(disk_margin_bytes=1)),
+        Installer(store, DiskFetcher(), DiskBudget(margin_bytes=1)),
         MemoryProber(),
         server,
         clock or FixedClock(),

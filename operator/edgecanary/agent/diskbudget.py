@@ -1,4 +1,4 @@
-"""What a node may spend on models, and whether a revision fits into it beside what has to stay."""
+"""What a node may spend of its disk, and whether a revision fits into it beside what has to stay."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,25 @@ from edgecanary.base.quantities import human_bytes
 
 
 @dataclass(frozen=True)
-class Budgets:
-    """What a node may spend. None: what there is."""
+class DiskBudget:
+    """What a node may spend of its disk."""
 
-    disk_margin_bytes: int
+    margin_bytes: int = 64 * 2**20
     """What must stay free on the disk after an installation."""
-    disk_bytes: int | None = None
-    """The most that the data directory may take."""
+    limit_bytes: int | None = None
+    """The most that the data directory may take; None: what the disk has."""
 
 
-def shortage(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
+def shortage(store: Store, target: Target, needed: int, budget: DiskBudget) -> Verdict | None:
     """Why the node has no room for the target, which brings `needed` new bytes; None when it has.
 
     Active and previous revisions of all models stay, so what they take is not counted as room. Raises OSError.
     """
-    return _free_space(store, target, needed, budgets) or _disk_budget(store, target, needed, budgets)
+    return _free_space(store, target, needed, budget) or _disk_budget(store, target, needed, budget)
 
 
-def _free_space(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
-    free, margin = store.free_bytes(), budgets.disk_margin_bytes
+def _free_space(store: Store, target: Target, needed: int, budget: DiskBudget) -> Verdict | None:
+    free, margin = store.free_bytes(), budget.margin_bytes
     if needed + margin <= free:
         return None
     return _verdict(
@@ -37,16 +37,16 @@ def _free_space(store: Store, target: Target, needed: int, budgets: Budgets) -> 
     )
 
 
-def _disk_budget(store: Store, target: Target, needed: int, budgets: Budgets) -> Verdict | None:
-    if budgets.disk_bytes is None:
+def _disk_budget(store: Store, target: Target, needed: int, budget: DiskBudget) -> Verdict | None:
+    if budget.limit_bytes is None:
         return None
     used = store.used_bytes()
-    if used + needed <= budgets.disk_bytes:
+    if used + needed <= budget.limit_bytes:
         return None
     return _verdict(
         "DiskBudgetExceeded",
         f"{target.statement.version} needs {human_bytes(needed)} and {store.root} takes {human_bytes(used)} with what "
-        f"is active and previous, together more than --disk-budget allows ({human_bytes(budgets.disk_bytes)}); raise "
+        f"is active and previous, together more than --disk-budget allows ({human_bytes(budget.limit_bytes)}); raise "
         "it, or withdraw a model from this node",
     )
 

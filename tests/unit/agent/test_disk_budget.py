@@ -1,15 +1,13 @@
-"""What a node may spend: a revision without room is not begun, and is told with the numbers."""
+"""What a node may spend of its disk: a revision without room is not begun, and is told with the numbers."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edgecanary.agent.budgets import Budgets
-from edgecanary.agent.capabilities import discover
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.files import used_bytes
 from edgecanary.agent.ports import ModelKey
-from edgecanary.api.artifacts import VariantBudget
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.api.modelrelease import RevisionStatement
 from tests.unit.agent.nodeplay import Node, node
@@ -25,14 +23,10 @@ def files() -> Iterator[FileServer]:
         yield running
 
 
-def model(files: FileServer, version: str, peak: str = "", weights: bytes = WEIGHTS) -> RevisionStatement:
-    """A revision with a graph of its own, weights that others have too, and a declared peak."""
+def model(files: FileServer, version: str, weights: bytes = WEIGHTS) -> RevisionStatement:
+    """A revision with a graph of its own and weights that others have too."""
     contents = {"model.onnx": f"graph {version}".encode(), "weights.bin": weights}
-    stated = statement(version, publish=files.put, files=contents)
-    if not peak:
-        return stated
-    variant = stated.variants[0].model_copy(update={"budget": VariantBudget(peak_memory=peak)})
-    return stated.model_copy(update={"variants": (variant,)})
+    return statement(version, publish=files.put, files=contents)
 
 
 async def refused(edge: Node, reason: str) -> str:
@@ -89,8 +83,8 @@ async def test_a_revision_beyond_the_disk_budget_waits_beside_what_is_active(
     tmp_path: Path, files: FileServer
 ) -> None:
     a, b = model(files, "1.0.0"), model(files, "2.0.0", weights=b"other" * 30_000)
-    releases, budgets = Releases(), Budgets(disk_margin_bytes=1000, disk_bytes=250_000)
-    async with node(tmp_path, budgets=budgets) as edge:
+    releases, disk = Releases(), DiskBudget(margin_bytes=1000, limit_bytes=250_000)
+    async with node(tmp_path, disk=disk) as edge:
         edge.hear(releases.next(stable=a))
         await edge.settles(a)
         requests = len(files.seen)
@@ -100,8 +94,3 @@ async def test_a_revision_beyond_the_disk_budget_waits_beside_what_is_active(
         assert "2.0.0 needs 146.5 KiB" in said
         assert "--disk-budget allows (244.1 KiB); raise it" in said
         assert (len(files.seen), edge.serves) == (requests, a.revision)
-
-
-def test_a_node_has_no_more_memory_than_its_budget() -> None:
-    assert discover((), (), 2**20).memory_bytes == 2**20
-    assert discover((), (), 2**60).memory_bytes == discover((), ()).memory_bytes
