@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecanary.agent.golden import load
+from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.sandbox.layers import Layer
 from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.tensors import tensor_types
@@ -150,8 +151,9 @@ def test_the_guides_name_every_flag_of_the_operator() -> None:
 
 
 def test_the_guides_name_every_metric_of_the_agent() -> None:
-    exposed = Telemetry(agent_version="1").exposition()
-    assert words(NODES, "Metrics") == families(exposed)
+    telemetry = Telemetry(agent_version="1")
+    PushMetrics(telemetry.registry)
+    assert words(NODES, "Metrics") == families(telemetry.exposition())
 
 
 def test_the_guides_name_every_metric_of_the_operator() -> None:
