@@ -1,5 +1,6 @@
 """Remote write into a real Prometheus: hours offline, lost answers, killed agents; each sample once."""
 
+import asyncio
 import json
 import math
 import os
@@ -10,30 +11,41 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from edgecanary.agent.drift import DriftMeter
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.push.courier import Courier, Times
 from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.push.outbox import SampleOutbox
 from edgecanary.agent.push.sampling import Sampler
 from edgecanary.agent.push.settings import PushSettings
+from edgecanary.agent.push.writer import make_writer
+from edgecanary.agent.serving.server import MetricsServer
 from edgecanary.agent.telemetry import Feedback, Identity, Outcome, Role, Telemetry
+from edgecanary.analysis.drift import make_profile
+from edgecanary.api.artifacts import DataType, ModelIO, TensorSpec
+from edgecanary.api.rollout_status import MetricStatus, Verdict
+from edgecanary.base.clock import SystemClock
 from edgecanary.clients.backoff import Backoff
 from edgecanary.clients.remotewrite import RemoteWrite, WriteTarget
 from edgelab import tools
 from edgelab.processes import Supervisor
-from edgelab.prometheus import Prometheus
+from edgelab.prometheus import Prometheus, Target
+from tests.kube.gate_lab import CANARY, STABLE, Gate, nodes
 from tests.unit.agent.push.receiver import Said, Sample, receiving
 
 HOUR = 3600
 STEP = 120
-REVISION = "c" * 64
+REVISION = "7" * 64
 IDENTITY = Identity(ModelKey("plant", "pump"), REVISION, "2.4.0")
 
 
@@ -70,6 +82,18 @@ class Offline:
             self._collect()
             self.moment += STEP
 
+    def serve(self, identity: Identity, *, until: float, errors: float) -> None:
+        """Twice as many requests as a real node can count by itself, at once; the share `errors` of them fails."""
+        self.telemetry.open(identity)
+        random = np.random.default_rng(zlib.crc32(self.node.encode()))
+        while self.moment < until:
+            total = random.poisson(240)
+            bad = random.binomial(total, errors)
+            for outcome, count in ((Outcome.OK, total - bad), (Outcome.ERROR, bad)):
+                self.telemetry._requests.labels(*identity.labels, outcome).inc(int(count))
+            self._collect()
+            self.moment += STEP
+
     def courier(self, url: str | None = None) -> Courier:
         return Courier(
             self.outbox,
@@ -101,6 +125,10 @@ class Offline:
         outcomes = ("evicted", "expired", "refused", "clock", "damaged")
         name = "edgecanary_remote_write_samples_total"
         return sum(self.telemetry.registry.get_sample_value(name, {"outcome": o}) or 0 for o in outcomes)
+
+
+def identity(revision: str) -> Identity:
+    return Identity(ModelKey("plant", "pump"), revision, revision[:3])
 
 
 def series(labels: Mapping[str, str]) -> str:
@@ -215,13 +243,105 @@ def test_an_agent_that_is_killed_after_sending_and_before_noting_it_brings_none_
     assert node.lost() == 0
 
 
+def test_a_gate_judges_samples_of_nodes_that_were_offline_all_the_while(
+    wide: Prometheus, tmp_path: Path
+) -> None:
+    begin = float(math.floor(time.time() - HOUR))
+    names = nodes(6)
+    for name in names:
+        node = Offline(tmp_path / name, wide.remote_write_url, begin - HOUR, node=name)
+        if name in names[:2]:
+            node.serve(identity(STABLE), until=begin + 60, errors=0.02)
+            node.serve(identity(CANARY), until=time.time() - 1, errors=0.1)
+        else:
+            node.serve(identity(STABLE), until=time.time() - 1, errors=0.02)
+        node.deliver()
+    status = Gate(wide, {"preset": "ErrorRate", "comparison": {}}, begin, HOUR).look()
+    assert (status.verdict, status.reason) == (Verdict.FAIL, "RegressionFound"), status.message
+    assert status.evidence is not None
+    assert (status.evidence.canary_nodes, status.evidence.control_nodes) == (2, 4)
+
+
+async def test_pushed_series_have_the_labels_of_scraped_ones(prometheus: Prometheus, tmp_path: Path) -> None:
+    telemetry = Telemetry(agent_version="1")
+    telemetry.open(IDENTITY)
+    server = MetricsServer(telemetry)
+    await server.start("127.0.0.1:0")
+    prometheus.set_targets([Target(f"127.0.0.1:{server.port}", {"node": "scraped"})])
+    target = WriteTarget(prometheus.remote_write_url)
+    pushed = Telemetry(agent_version="1")
+    pushed.open(IDENTITY)
+    writer = make_writer(
+        PushSettings(target, 0.2), pushed.registry, SystemClock(), node="pushed", data_dir=tmp_path
+    )
+    await writer.start()
+    found: dict[str, dict[str, set[str]]] = {}
+    async with asyncio.timeout(60):
+        while set(found) != {"scraped", "pushed"}:
+            await asyncio.sleep(0.1)
+            samples = await asyncio.to_thread(
+                prometheus.query, '{__name__=~"edgecanary_(re|m).*",namespace="plant"}'
+            )
+            found = {}
+            for sample in samples:
+                names = found.setdefault(sample.labels["node"], {})
+                names.setdefault(sample.labels["__name__"], set()).update(sample.labels)
+    await writer.stop()
+    await server.stop()
+    assert found["pushed"] == found["scraped"]
+    assert {"job", "instance", "node", "outcome"} <= found["pushed"]["edgecanary_requests_total"]
+
+
+def test_the_drift_preset_reads_what_nodes_count(wide: Prometheus, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    io = ModelIO(
+        inputs=(TensorSpec(name="x", dtype=DataType.FP32, shape=(-1, 4)),),
+        outputs=(TensorSpec(name="y", dtype=DataType.FP32, shape=(-1, 1)),),
+    )
+
+    def requests(count: int) -> NDArray[np.float32]:
+        return random.normal(size=(count, 4)).astype(np.float32)
+
+    known = requests(1000)
+    profile = make_profile({"x": known}, {"y": known[:, :1]}, io)
+    gate = Gate(wide, {"preset": "Drift", "threshold": {"max": "0.1"}, "minSamples": 150}, time.time() - 60)
+
+    def served(name: str, shift: float, count: int) -> MetricStatus:
+        node = Offline(tmp_path / name, wide.remote_write_url, time.time() - 1, node=name)
+        meter = DriftMeter(profile, io)
+        node.telemetry.open(identity(CANARY))
+        node.telemetry.set_drift(identity(CANARY), meter)
+        for row in requests(count) + np.float32(shift):
+            meter.count({"x": row[np.newaxis]}, {"y": row[np.newaxis, :1]})
+        node._collect()
+        node.deliver()
+        return gate.look()
+
+    few = served("a", 0, 40)
+    assert (few.verdict, few.reason) == (Verdict.INCONCLUSIVE, "NoData"), few.message
+    more = served("b", 0, 100)
+    assert (more.verdict, more.samples) == (Verdict.INCONCLUSIVE, 140), more.message
+    good = served("c", 0, 100)
+    assert (good.verdict, good.samples) == (Verdict.PASS, 240), good.message
+    assert abs(float(good.value or 1)) < 0.06
+    bad = served("d", 2, 100)
+    assert (bad.verdict, bad.reason) == (Verdict.FAIL, "LimitExceeded"), bad.message
+    assert float(bad.value or 0) > 0.2
+
+
 _DELIVER = """
 import sys, time
 from pathlib import Path
 from prometheus_client import CollectorRegistry
+from edgecanary.agent.drift import DriftMeter
+from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.push.courier import Courier, Times
 from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.push.outbox import SampleOutbox
+from edgecanary.base.clock import SystemClock
+from edgecanary.analysis.drift import make_profile
+from edgecanary.api.artifacts import DataType, ModelIO, TensorSpec
+from edgecanary.api.rollout_status import MetricStatus, Verdict
 from edgecanary.base.clock import SystemClock
 from edgecanary.clients.backoff import Backoff
 from edgecanary.clients.remotewrite import RemoteWrite, WriteTarget

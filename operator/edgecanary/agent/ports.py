@@ -36,6 +36,8 @@ class InstalledRevision:
     golden: Golden | None
     serve: bool
     """False when the files are only delivered, not served."""
+    profile_path: Path | None = None
+    """The drift profile, if the model has one."""
 
 
 @dataclass(frozen=True)

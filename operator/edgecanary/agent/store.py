@@ -8,6 +8,7 @@
     models/<namespace>/<name>/incoming/<sha256>[.part]        files on their way in, named by their content
     models/<namespace>/<name>/store/<revision>/files/<path>   an installed revision
     models/<namespace>/<name>/store/<revision>/golden.npz
+    models/<namespace>/<name>/store/<revision>/profile.json
     models/<namespace>/<name>/store/<revision>/statement.json
 
 A directory under `store/` is named by the revision's digest and appears by one rename, when all that is in
@@ -165,7 +166,7 @@ class ModelFiles:
         """The installed revision. Raises StoreFailure when it is not there or cannot be read."""
         home = self.home(revision)
         statement = self._statement(revision)
-        golden = home / "golden.npz"
+        golden, profile = home / "golden.npz", home / "profile.json"
         return InstalledRevision(
             key=self.key,
             revision=revision,
@@ -175,6 +176,7 @@ class ModelFiles:
             io=statement.io,
             golden_path=golden if statement.golden and golden.exists() else None,
             golden=statement.golden,
+            profile_path=profile if statement.profile and profile.exists() else None,
             serve=statement.serve,
         )
 
@@ -300,6 +302,8 @@ def _places(home: Path, statement: RevisionStatement) -> dict[str, list[Path]]:
         places.setdefault(file.sha256, []).append(files.join_inside(home / "files", file.path))
     if statement.golden is not None and statement.serve:
         places.setdefault(statement.golden.sha256, []).append(home / "golden.npz")
+    if statement.profile is not None and statement.serve:
+        places.setdefault(statement.profile.sha256, []).append(home / "profile.json")
     return places
 
 
