@@ -119,10 +119,8 @@ class DriftMeter:
         return [np.zeros(len(feature.edges) + 2, dtype=np.int64) for feature in self._features]
 
 
-def load_meter(path: Path | None, tensors: ModelIO) -> DriftMeter | None:
+def load_meter(path: Path, tensors: ModelIO) -> DriftMeter | None:
     """A meter for the profile in that file. A profile that cannot be used is no reason not to serve."""
-    if path is None:
-        return None
     try:
         with path.open("rb") as file:
             profile = parse_profile(file.read(MAX_BYTES + 1), tensors)

@@ -75,14 +75,17 @@ class Yardstick:
         """`samples` is what the shares were counted from."""
         self.shares = shares
         self.samples = samples
+        self._parts: list[float] = shares.tolist()
         self._known: dict[int, float] = {}
 
     def score(self, counts: NDArray[np.int64]) -> float:
         """The distance less what chance would give; NaN below MIN_SAMPLES."""
-        total = int(counts.sum())
+        # Plain arithmetic is several times quicker than arrays of ten.
+        live: list[int] = counts.tolist()
+        total = sum(live)
         if total < MIN_SAMPLES:
             return math.nan
-        found = float(_divergence(counts / total, self.shares).sum())
+        found = sum(_part(count / total, share) for count, share in zip(live, self._parts, strict=True))
         # Chance is reckoned for two digits of the number, so that it is known already most of the time.
         step = 10 ** max(0, len(str(total)) - 2)
         return found - self._chance(total // step * step)
@@ -128,13 +131,14 @@ def make_profile(inputs: Mapping[str, Array], outputs: Mapping[str, Array], tens
 def _value(feature: Feature, values: Floats, flat: Array) -> float:
     match feature.statistic:
         case Statistic.MEAN:
-            return float(values.mean())
+            return float(np.add.reduce(values)) / values.size
         case Statistic.STD:
-            return float(values.std())
+            centered = values - np.add.reduce(values) / values.size
+            return math.sqrt(float(np.dot(centered, centered)) / values.size)
         case Statistic.MIN:
-            return float(values.min())
+            return float(np.minimum.reduce(values))
         case Statistic.MAX | Statistic.CONFIDENCE:
-            return float(values.max())
+            return float(np.maximum.reduce(values))
         case Statistic.ZERO_SHARE:
             return 1.0 - np.count_nonzero(values) / values.size
         case Statistic.RMS:
@@ -144,8 +148,15 @@ def _value(feature: Feature, values: Floats, flat: Array) -> float:
             return float(flat[element]) if element < flat.size else math.nan
 
 
+def _part(live: float, share: float) -> float:
+    """One bin's part of the Jensen-Shannon divergence, in bits."""
+    middle = live + share
+    mine = live * math.log2(2 * live / middle) if live else 0.0
+    return 0.5 * (mine + share * math.log2(2 * share / middle))
+
+
 def _divergence(live: Floats, shares: Floats) -> Floats:
-    """Each bin's part of the Jensen-Shannon divergence, in bits."""
+    """The same for many."""
     middle = live + shares
     with np.errstate(divide="ignore", invalid="ignore"):
         mine = np.where(live > 0, live * np.log2(2 * live / middle), 0.0)

@@ -5,9 +5,9 @@ cost the agent 40 MB, so it is imported when the first model is activated.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgecanary.agent import golden, host
-from edgecanary.agent.drift import DriftMeter, load_meter
 from edgecanary.agent.marks import Slot
 from edgecanary.agent.ports import InstalledRevision, ModelLoadFailed
 from edgecanary.agent.runtime import catalog
@@ -16,6 +16,9 @@ from edgecanary.agent.serving import codec
 from edgecanary.agent.serving.messages import HttpFault, Response
 from edgecanary.agent.tensors import TensorType, check_tensors, narrowed, tensor_types
 from edgecanary.base.errors import EdgecanaryError
+
+if TYPE_CHECKING:
+    from edgecanary.agent.drift import DriftMeter
 
 BINARY = "application/octet-stream"
 JSON_LENGTH_HEADER = "inference-header-content-length"
@@ -35,7 +38,7 @@ class Engine:
     """Private memory that loading and warming added to the process."""
     mark: Slot
     """Says that the model's code runs, should the process die of it."""
-    drift: DriftMeter | None = None
+    drift: "DriftMeter | None" = None
     """Counts inputs and outputs, if the model has a profile."""
 
     def new_job(self, name: str, revision: str) -> "Job":
@@ -133,8 +136,16 @@ def _load(installed: InstalledRevision, threads: int, mark: Slot) -> Engine:
         outputs=outputs,
         memory_bytes=max(0, host.private_bytes() - before),
         mark=mark,
-        drift=load_meter(installed.profile_path, installed.io),
+        drift=_meter(installed),
     )
+
+
+def _meter(installed: InstalledRevision) -> "DriftMeter | None":
+    if installed.profile_path is None:
+        return None
+    from edgecanary.agent.drift import load_meter  # noqa: PLC0415 - only models with a profile pay for it
+
+    return load_meter(installed.profile_path, installed.io)
 
 
 def _golden_case(
