@@ -144,7 +144,9 @@ def test_requests_that_alternate_are_measured_alike() -> None:
     assert 0.45 < sum(even) / len(even) < 0.55
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 70_000, None])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[" * 70_000, None], ids=["empty", "object", "long", "none"]
+)
 def test_a_profile_that_cannot_be_used_is_logged_and_the_model_serves_all_the_same(
     content: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

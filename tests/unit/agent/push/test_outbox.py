@@ -167,7 +167,9 @@ def test_damage_under_its_feet_costs_one_segment_and_is_counted(kept: Kept) -> N
     assert kept.lost == {Loss.DAMAGED: 10}
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 24, b"short", os.urandom(24)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 24, b"short", b"\xa5" * 24], ids=["empty", "zeros", "short", "wrong"]
+)
 def test_a_damaged_position_means_that_all_is_sent_again(kept: Kept, content: bytes) -> None:
     for moment in (1, 2):
         kept.outbox.put(entry(moment))
@@ -215,15 +217,19 @@ from edgecanary.agent.push.segments import Entry
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 outbox = SampleOutbox(Path(sys.argv[1]), max_bytes=16 * 2**20, on_loss=lambda why, count: None)
 outbox.open()
+cut = 0
 for moment in range(1, 13):
     outbox.put(Entry(moment, 1, bytes(40_000)))
-assert not outbox.on_disk
+    cut += not outbox.on_disk
+assert cut == 2, cut
+assert all(path.stat().st_size % 40_020 == 0 for path in Path(sys.argv[1]).glob("*.segment"))
 found = []
 while batch := outbox.peek(entries=2, max_bytes=2**30):
     found += [item.entry.timestamp_ms for item in batch]
     outbox.acknowledge(batch)
 assert found == list(range(1, 13)), found
-outbox.put(Entry(13, 1, bytes(40_000)))
+for moment in (13, 14):
+    outbox.put(Entry(moment, 1, bytes(40_000)))
 assert outbox.on_disk
 """
 
