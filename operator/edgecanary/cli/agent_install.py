@@ -22,7 +22,16 @@ from edgecanary.cli.flags import Flags, variable
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"))  # noqa: S108
 """Folders that the unit hides from the service."""
-_PATH_FLAGS = ("--data-dir", "--kubeconfig", "--token-file", "--ca-file", "--download-ca-file")
+_PATH_FLAGS = (
+    "--data-dir",
+    "--kubeconfig",
+    "--token-file",
+    "--ca-file",
+    "--download-ca-file",
+    "--remote-write-token-file",
+    "--remote-write-password-file",
+    "--remote-write-ca-file",
+)
 
 AddFlags = Callable[[Flags], None]
 
