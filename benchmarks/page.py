@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import gate_speed, plan_speed, self_revert, simulator_speed
+from benchmarks import gate_speed, plan_speed, self_revert, simulator_speed, telemetry_cost
 from benchmarks.agent_cost import IDLE_SECONDS, REQUESTS, AgentCost
 from benchmarks.fleet_cost import MIN_SAMPLES, FleetCost
 from benchmarks.machine import Machine
@@ -21,15 +21,23 @@ class Pure:
     simulator: Sequence[simulator_speed.Speed]
 
 
-def page(
-    machine: Machine, agent: AgentCost, reverting: SelfRevert, fleets: Sequence[FleetCost], pure: Pure
-) -> str:
+@dataclass(frozen=True)
+class Node:
+    """What one node takes."""
+
+    agent: AgentCost
+    telemetry: telemetry_cost.TelemetryCost
+    reverting: SelfRevert
+
+
+def page(machine: Machine, node: Node, fleets: Sequence[FleetCost], pure: Pure) -> str:
     """The whole page."""
     parts = (
         _head(machine),
-        _memory(agent),
-        _idle(agent),
-        self_revert.section(reverting),
+        _memory(node.agent),
+        _idle(node.agent),
+        self_revert.section(node.reverting),
+        telemetry_cost.section(node.telemetry),
         _writes(fleets),
         _taking_back(fleets),
         plan_speed.section(pure.plans),

@@ -14,10 +14,11 @@ from benchmarks.agent_cost import measure_agent
 from benchmarks.fleet_cost import measure_fleet
 from benchmarks.gate_speed import measure_gates
 from benchmarks.machine import this_machine
-from benchmarks.page import Pure, page
+from benchmarks.page import Node, Pure, page
 from benchmarks.plan_speed import measure_plans
 from benchmarks.self_revert import measure_self_revert
 from benchmarks.simulator_speed import measure_simulator
+from benchmarks.telemetry_cost import measure_telemetry
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 
@@ -39,6 +40,9 @@ def main() -> int:
         agent = measure_agent(supervisor, folder / "agent")
     _say("one agent without a network: how fast it goes back")
     reverting = measure_self_revert(folder / "revert")
+    with Supervisor(folder / "telemetry-logs") as supervisor:
+        _say("one agent: remote write and drift")
+        telemetry = measure_telemetry(supervisor, folder / "telemetry")
     fleets = []
     for nodes in options.nodes:
         with Supervisor(folder / f"{nodes}-logs") as supervisor:
@@ -46,7 +50,7 @@ def main() -> int:
             fleets.append(measure_fleet(supervisor, folder / f"{nodes}", nodes))
     _say("plans, verdicts and the simulator")
     pure = Pure(measure_plans(), measure_gates(), measure_simulator())
-    options.output.write_text(page(this_machine(), agent, reverting, fleets, pure))
+    options.output.write_text(page(this_machine(), Node(agent, telemetry, reverting), fleets, pure))
     shutil.rmtree(folder, ignore_errors=True)
     _say(f"written: {options.output}")
     return 0

@@ -32,7 +32,7 @@ from edgecanary.api.modelrelease import ModelRelease
 from edgecanary.artifact.envelope import BadKey, Refused, read_envelope, read_public_keys, verify
 from edgecanary.artifact.golden import check_golden
 from edgecanary.artifact.onnx_io import check_onnx_io, read_onnx_io
-from edgecanary.artifact.signed import read_statement
+from edgecanary.artifact.signed import Surroundings, read_statement
 from edgecanary.base.errors import EdgecanaryError, InvalidInput
 from edgecanary.clients.nodeevents import NodeEvent, ReleaseChanged, ReleasesListed
 from edgecanary.clients.prometheus import Prometheus
@@ -138,7 +138,8 @@ def _guard() -> Guard:
 def admission(data: bytes) -> None:
     """The guard's whole answer to a release whose signature is these bytes; only what was signed is let in."""
     text = data.decode("utf-8", "surrogateescape")
-    offered = Offered(OFFERED.revision, OFFERED.variants[0], OFFERED.io, OFFERED.golden, OFFERED.serve, text)
+    around = Surroundings(OFFERED.io, OFFERED.golden, OFFERED.profile, OFFERED.serve)
+    offered = Offered(OFFERED.revision, OFFERED.variants[0], around, text)
     try:
         _guard().admit(_KEY, offered)
     except Delay:

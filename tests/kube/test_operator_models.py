@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -188,6 +189,30 @@ def test_a_bad_golden_file_is_stalled_with_what_is_wrong(
     shared.create(EDGE_MODELS, spec, name)
     shared.until_ready(EDGE_MODELS, "False", "GoldenInvalid", name)
     assert shared.message(EDGE_MODELS, name).startswith("spec.golden: ")
+
+
+def test_a_drift_profile_is_checked_before_any_node_sees_it(
+    shared: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    feature = {
+        "source": "Input",
+        "tensor": "bytes",
+        "statistic": "Mean",
+        "edges": [0, 1],
+        "shares": [0.2, 0.3, 0.5, 0],
+    }
+    for name, tensor, status, reason in (
+        ("profile-good", "bytes", "True", "Verified"),
+        ("profile-bad", "other", "False", "ProfileInvalid"),
+    ):
+        spec = shared.upload(s3, bucket, tiny)
+        spec["profile"] = {"uri": f"s3://{bucket}/{name}.json", "sha256": "", "sizeBytes": 1}
+        content = json.dumps({"formatVersion": 1, "samples": 9, "features": [{**feature, "tensor": tensor}]})
+        replace_file(s3, bucket, part(spec, "profile"), content.encode())
+        shared.create(EDGE_MODELS, spec, name)
+        shared.until_ready(EDGE_MODELS, status, reason, name)
+    message = shared.message(EDGE_MODELS, "profile-bad")
+    assert message.startswith("spec.profile: features.0.tensor: 'other' must be an input of spec.io")
 
 
 def replace_file(s3: S3Server, bucket: str, file: JsonObject, content: bytes) -> None:

@@ -155,9 +155,15 @@ def wanted_files(target: Target) -> Iterator[Wanted]:
         if file.sha256 not in known:
             known.add(file.sha256)
             yield Wanted(file.path, file.url, file.sha256, file.size_bytes)
-    golden = target.statement.golden
-    if golden is not None and target.statement.serve and golden.sha256 not in known:
-        yield Wanted("golden file", golden.url, golden.sha256, golden.size_bytes)
+    if not target.statement.serve:
+        return
+    for label, extra in (
+        ("golden file", target.statement.golden),
+        ("drift profile", target.statement.profile),
+    ):
+        if extra is not None and extra.sha256 not in known:
+            known.add(extra.sha256)
+            yield Wanted(label, extra.url, extra.sha256, extra.size_bytes)
 
 
 async def in_own_thread(work: Callable[[], T], *, name: str) -> T:

@@ -65,7 +65,7 @@ class ModelFiles:
         """The installed revision. Raises StoreFailure when it is not there or cannot be read."""
         home = self.home(revision)
         statement = self._statement(revision)
-        golden = home / "golden.npz"
+        golden, profile = home / "golden.npz", home / "profile.json"
         return InstalledRevision(
             key=self.key,
             revision=revision,
@@ -75,6 +75,8 @@ class ModelFiles:
             io=statement.io,
             golden_path=golden if statement.golden and golden.exists() else None,
             golden=statement.golden,
+            profile=statement.profile,
+            profile_path=profile if statement.profile and profile.exists() else None,
             serve=statement.serve,
         )
 
@@ -225,6 +227,8 @@ def _places(home: Path, statement: RevisionStatement) -> Iterator[tuple[str, Pat
         yield file.sha256, files.join_inside(home / "files", file.path)
     if statement.golden is not None and statement.serve:
         yield statement.golden.sha256, home / "golden.npz"
+    if statement.profile is not None and statement.serve:
+        yield statement.profile.sha256, home / "profile.json"
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from edgecanary.api.artifacts import Golden, ModelIO, Variant
+from edgecanary.api.artifacts import Golden, ModelIO, Profile, Variant
 from edgecanary.base.errors import EdgecanaryError
 
 
@@ -36,6 +36,9 @@ class InstalledRevision:
     golden: Golden | None
     serve: bool
     """False when the files are only delivered, not served."""
+    profile: Profile | None = None
+    profile_path: Path | None = None
+    """The drift profile, if the model has one."""
 
 
 @dataclass(frozen=True)

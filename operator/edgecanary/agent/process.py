@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from edgecanary import __version__
 from edgecanary.agent import host
@@ -34,9 +35,12 @@ from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.trust import Guard
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import EdgeNodeStatus
-from edgecanary.base.clock import SystemClock
+from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.clients.download import Downloader
 from edgecanary.clients.nodeapi import NodeApi
+
+if TYPE_CHECKING:
+    from edgecanary.agent.push.writer import RemoteWriter
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Agent:
             telemetry, version=__version__, settings=settings.serving, marks=self._marks
         )
         self._metrics = MetricsServer(telemetry)
+        self._writer = _writer(settings, telemetry, clock)
         installer = Installer(
             self._store,
             Downloader(settings.download, settings.download_ca_file),
@@ -115,6 +120,9 @@ class Agent:
             stack.push_async_callback(self._server.stop)
             await self._metrics.start(self._settings.metrics_address)
             stack.push_async_callback(self._metrics.stop)
+            if self._writer is not None:
+                await self._writer.start()
+                stack.push_async_callback(self._writer.stop)
             self._supervisor.start()
             stack.push_async_callback(self._supervisor.stop)
             self._cluster.start(self._supervisor.hear)
@@ -164,6 +172,16 @@ class Agent:
         self._sandbox = tuple(sorted(found.layers))
         self._telemetry.set_sandbox(found.layers, found.missing)
         self._reporter.changed()
+
+
+def _writer(settings: AgentSettings, telemetry: Telemetry, clock: Clock) -> "RemoteWriter | None":
+    if settings.push is None:
+        return None
+    from edgecanary.agent.push.writer import make_writer  # noqa: PLC0415 - only agents that push pay for it
+
+    return make_writer(
+        settings.push, telemetry.registry, clock, node=settings.node, data_dir=settings.data_dir
+    )
 
 
 class Ending(StrEnum):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.preconditions import Conditions
@@ -14,6 +15,9 @@ from edgecanary.clients.download import DownloadLimits
 from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
+
+if TYPE_CHECKING:
+    from edgecanary.agent.push.settings import PushSettings
 
 DEFAULT_NAMESPACE = "edgecanary-system"
 
@@ -48,3 +52,5 @@ class AgentSettings:
     report: ReportPace = field(default_factory=ReportPace)
     probe: ProbeLimits = field(default_factory=ProbeLimits)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    push: "PushSettings | None" = None
+    """Remote write of the metrics; None: they are only served."""

@@ -10,6 +10,7 @@
     models/<namespace>/<name>/incoming/<sha256>[.part]        files on their way in, named by their content
     models/<namespace>/<name>/store/<revision>/files/<path>   an installed revision
     models/<namespace>/<name>/store/<revision>/golden.npz
+    models/<namespace>/<name>/store/<revision>/profile.json
     models/<namespace>/<name>/store/<revision>/statement.json
     models/<namespace>/<name>/store/<revision>/committed      it passed its trial on this node
 

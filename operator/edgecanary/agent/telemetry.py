@@ -4,12 +4,16 @@ All series of a revision start at 0 before it takes traffic, so that an increase
 event; they vanish when the revision leaves the node. Used from the event loop's thread only.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from edgecanary.agent.ports import ModelKey
 
@@ -53,6 +57,34 @@ class Identity:
     def labels(self) -> tuple[str, str, str, str]:
         """The values of LABELS."""
         return (self.key.namespace, self.key.name, self.revision, self.version)
+
+
+@dataclass(frozen=True)
+class FeatureReading:
+    """One statistic of a revision's inputs or outputs."""
+
+    name: str
+    score: float
+    """Distance from the reference; NaN while there are too few samples."""
+    bins: tuple[tuple[str, int], ...]
+    """How many samples fell into each bin, by its upper edge, since the model was loaded."""
+
+
+@dataclass(frozen=True)
+class DriftReading:
+    """What a revision's inputs and outputs look like now."""
+
+    samples: int
+    """Measured requests that the scores rest on."""
+    features: tuple[FeatureReading, ...]
+
+
+class DriftSource(Protocol):
+    """Whoever counts for a loaded revision."""
+
+    def read(self) -> DriftReading:
+        """As it is now."""
+        ...
 
 
 class Telemetry:
@@ -106,6 +138,8 @@ class Telemetry:
             registry=self.registry,
         )
         self._open: set[Identity] = set()
+        self._drift: dict[Identity, DriftSource] = {}
+        self.registry.register(_DriftCollector(self._drift))
         info = Gauge(
             "edgecanary_agent_info", "1, with the agent's version.", ("version",), registry=self.registry
         )
@@ -136,9 +170,17 @@ class Telemetry:
         """Drops the memory series of a model that is no longer loaded."""
         self._memory.remove_by_labels(_named(identity))
 
+    def set_drift(self, identity: Identity, source: DriftSource | None) -> None:
+        """Where a loaded revision's drift comes from; None when it has no profile or is not loaded any more."""
+        if source is None:
+            self._drift.pop(identity, None)
+        else:
+            self._drift[identity] = source
+
     def close(self, identity: Identity) -> None:
         """Removes every series of a revision that left the node."""
         self._open.discard(identity)
+        self._drift.pop(identity, None)
         for metric in (self._requests, self._feedback, self._duration, self._memory, self._state):
             metric.remove_by_labels(_named(identity))
 
@@ -169,6 +211,37 @@ class Telemetry:
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""
         return prometheus_client.generate_latest(self.registry)
+
+
+class _DriftCollector(Collector):
+    """Reads every source when it is asked."""
+
+    def __init__(self, sources: Mapping[Identity, DriftSource]) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        score = GaugeMetricFamily(
+            "edgecanary_drift_score",
+            "Distance of the live values from the model's profile, less what chance gives: 0 no drift, 1 all differs.",
+            labels=(*LABELS, "feature"),
+        )
+        samples = GaugeMetricFamily(
+            "edgecanary_drift_samples", "Measured requests that the drift scores rest on.", labels=LABELS
+        )
+        bins = CounterMetricFamily(
+            "edgecanary_drift_observations",
+            "Measured requests by the bin that the feature fell into, by the bin's upper edge.",
+            labels=(*LABELS, "feature", "bin"),
+        )
+        for identity, source in self._sources.items():
+            reading = source.read()
+            samples.add_metric(identity.labels, reading.samples)
+            for feature in reading.features:
+                if not math.isnan(feature.score):
+                    score.add_metric((*identity.labels, feature.name), feature.score)
+                for upper, count in feature.bins:
+                    bins.add_metric((*identity.labels, feature.name, upper), count)
+        yield from (score, samples, bins)
 
 
 def _named(identity: Identity, **more: str) -> dict[str, str]:

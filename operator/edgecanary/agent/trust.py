@@ -17,12 +17,13 @@ from edgecanary.agent import files
 from edgecanary.agent.installer import Delay
 from edgecanary.agent.ports import InstalledRevision, ModelKey
 from edgecanary.agent.record import Admission, Target, Verdict
-from edgecanary.api.artifacts import Golden, ModelIO, Variant
+from edgecanary.api.artifacts import Variant
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.api.fields import ApiModel, Time
 from edgecanary.artifact.envelope import Refused, read_envelope, verify
 from edgecanary.artifact.signed import (
     SignedStatement,
+    Surroundings,
     read_statement,
     surroundings_differ,
     variant_differs,
@@ -52,22 +53,22 @@ class Offered:
 
     revision: str
     variant: Variant
-    io: ModelIO
-    golden: Golden | None
-    serve: bool
+    surroundings: Surroundings
     signature: str | None
 
 
 def assigned(target: Target) -> Offered:
     """What a release assigns."""
     said = target.statement
-    return Offered(target.revision, target.variant, said.io, said.golden, said.serve, said.signature)
+    around = Surroundings(said.io, said.golden, said.profile, said.serve)
+    return Offered(target.revision, target.variant, around, said.signature)
 
 
 def on_disk(installed: InstalledRevision, signature: str | None) -> Offered:
     """What is installed, and would run."""
     found = installed
-    return Offered(found.revision, found.variant, found.io, found.golden, found.serve, signature)
+    around = Surroundings(found.io, found.golden, found.profile, found.serve)
+    return Offered(found.revision, found.variant, around, signature)
 
 
 @dataclass
@@ -140,8 +141,8 @@ class Guard:
         if variant_differs(signed, offered.variant):
             text = f"variant {offered.variant.name} is not the signed one of revision {signed.revision[:12]}"
             raise Refused("StatementMismatch", text)
-        if surroundings_differ(signed, offered.io, offered.golden, serve=offered.serve):
-            text = f"io, golden or serve are not the signed ones of revision {signed.revision[:12]}"
+        if surroundings_differ(signed, offered.surroundings):
+            text = f"io, golden, profile or serve are not the signed ones of revision {signed.revision[:12]}"
             raise Refused("StatementMismatch", text)
 
     def _check_sequence(self, signed: SignedStatement, floor: int) -> None:

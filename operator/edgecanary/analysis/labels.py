@@ -8,6 +8,7 @@ SHADOW = "edgecanary_shadow_total"
 DURATION = "edgecanary_request_duration_seconds"
 MEMORY = "edgecanary_model_memory_bytes"
 DRIFT = "edgecanary_drift_score"
+DRIFT_SAMPLES = "edgecanary_drift_samples"
 
 
 def of_revision(scope: Scope, revision: str) -> str:

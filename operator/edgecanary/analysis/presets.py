@@ -4,7 +4,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from edgecanary.analysis.counting import Attempt, build_counts, shown_query
-from edgecanary.analysis.labels import DRIFT, DURATION, FEEDBACK, MEMORY, REQUESTS, SHADOW, of_revision
+from edgecanary.analysis.labels import (
+    DRIFT,
+    DRIFT_SAMPLES,
+    DURATION,
+    FEEDBACK,
+    MEMORY,
+    REQUESTS,
+    SHADOW,
+    of_revision,
+)
 from edgecanary.analysis.query import MetricQuery
 from edgecanary.analysis.template import Scope, fill, names_place
 from edgecanary.api.analysis import ComparisonMethod, Metric, Preset
@@ -61,11 +70,10 @@ def _plain(metric: Metric, scope: Scope, field: str) -> MetricQuery:
     if metric.preset is None:
         value = fill(metric.query or "", scope, field=f"{field}.query")
         return MetricQuery(metric.name, value, samples=_count(REQUESTS, scope, scope.canary))
-    counted = {Preset.ACCURACY: FEEDBACK, Preset.DISAGREEMENT: SHADOW}.get(metric.preset, REQUESTS)
     return MetricQuery(
         metric.name,
         value=_value(metric.preset, scope, scope.canary),
-        samples=_count(counted, scope, scope.canary),
+        samples=_samples(metric.preset, scope),
         baseline=_value(metric.preset, scope, scope.stable) if scope.stable else None,
     )
 
@@ -118,6 +126,13 @@ def _value(preset: Preset, scope: Scope, revision: str) -> str:
             return f"max({MEMORY}{{{labels}}})"
         case Preset.DRIFT:
             return f"max({DRIFT}{{{labels}}})"
+
+
+def _samples(preset: Preset, scope: Scope) -> str:
+    if preset is Preset.DRIFT:
+        return f"sum({DRIFT_SAMPLES}{{{of_revision(scope, scope.canary)}}})"
+    counted = {Preset.ACCURACY: FEEDBACK, Preset.DISAGREEMENT: SHADOW}.get(preset, REQUESTS)
+    return _count(counted, scope, scope.canary)
 
 
 def _count(metric: str, scope: Scope, revision: str) -> str:

@@ -167,6 +167,18 @@ class Golden(ApiModel):
     )
 
 
+class Profile(ApiModel):
+    """What the model's inputs and outputs looked like when it was made; nodes compare live ones with it.
+
+    The file is JSON of at most 64 KiB: for each of up to ten statistics of a tensor the edges of its bins and the
+    share of the reference in each.
+    """
+
+    uri: SourceUri = Field(description="Where the file comes from: s3://bucket/key or https://host/path.")
+    sha256: Digest = Field(description="SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.")
+    size_bytes: int = Field(ge=1, le=64 * 2**10, description="Length of the file in bytes, 64 KiB at most.")
+
+
 VARIANT_RULES = (
     Rule(
         "self.files.exists(f, f.path == self.entrypoint)",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgecanary.api import API_VERSION
-from edgecanary.api.artifacts import Golden, ModelIO, Variant
+from edgecanary.api.artifacts import Golden, ModelIO, Profile, Variant
 from edgecanary.api.fields import ApiModel, Digest, Message, Reason, ShortName, list_map, patterned
 from edgecanary.api.meta import Condition, LocalSecretReference, ObjectMeta
 
@@ -35,6 +35,10 @@ class EdgeModelSpec(ApiModel):
     io: ModelIO = Field(description="Input and output tensors; every variant must have just these.")
     golden: Golden | None = Field(
         default=None, description="Inputs with known outputs that every node runs before it serves."
+    )
+    profile: Profile | None = Field(
+        default=None,
+        description="Reference that live inputs and outputs are compared with, for the metric of drift.",
     )
     serve: bool = Field(
         default=True,

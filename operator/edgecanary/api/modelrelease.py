@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgecanary.api import API_VERSION
-from edgecanary.api.artifacts import VARIANT_RULES, Golden, ModelFile, ModelIO, Variant
+from edgecanary.api.artifacts import VARIANT_RULES, Golden, ModelFile, ModelIO, Profile, Variant
 from edgecanary.api.fields import (
     LIST_ATOMIC,
     LIST_SET,
@@ -72,6 +72,14 @@ class ReleasedGolden(Golden):
     )
 
 
+class ReleasedProfile(Profile):
+    """A drift profile that nodes can fetch."""
+
+    url: DownloadUrl | None = Field(
+        default=None, description="Address for download: presigned for s3://, the uri itself for https://."
+    )
+
+
 class RevisionStatement(ApiModel):
     """All that a node needs to know of one revision."""
 
@@ -85,6 +93,9 @@ class RevisionStatement(ApiModel):
     )
     io: ModelIO = Field(description="Input and output tensors.")
     golden: ReleasedGolden | None = Field(default=None, description="Golden cases for the probe.")
+    profile: ReleasedProfile | None = Field(
+        default=None, description="Drift profile for the agent's metrics."
+    )
     serve: bool = Field(default=True, description="Whether the agent answers inference requests.")
     signature: str | None = Field(
         default=None,

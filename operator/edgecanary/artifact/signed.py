@@ -7,12 +7,13 @@ the model's name, a sequence that only grows, and when it was issued and when it
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field, JsonValue, StrictInt, ValidationError
 
-from edgecanary.api.artifacts import Golden, ModelIO, Variant
+from edgecanary.api.artifacts import Golden, ModelIO, Profile, Variant
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.api.fields import ApiModel, Digest, JsonObject, ObjectName, ShortName
 from edgecanary.artifact.envelope import Envelope, Refused
@@ -119,20 +120,35 @@ def variant_differs(signed: SignedStatement, variant: Variant) -> bool:
     return known is None or _essence(known) != _essence(variant)
 
 
-def surroundings_differ(signed: SignedStatement, io: ModelIO, golden: Golden | None, *, serve: bool) -> bool:
+@dataclass(frozen=True)
+class Surroundings:
+    """What goes with a model's variants."""
+
+    io: ModelIO
+    golden: Golden | None
+    profile: Profile | None
+    serve: bool
+
+
+def surroundings_differ(signed: SignedStatement, offered: Surroundings) -> bool:
     """Whether what goes with the variants is any other than what was signed."""
     spec = signed.spec
-    return (io, serve) != (spec.io, spec.serve) or _golden(golden) != _golden(spec.golden)
+    return (
+        (offered.io, offered.serve) != (spec.io, spec.serve)
+        or _unplaced(offered.golden) != _unplaced(spec.golden)
+        or _unplaced(offered.profile) != _unplaced(spec.profile)
+    )
 
 
 def _spec(content: JsonObject) -> EdgeModelSpec:
     """What was signed, as the type that it was taken from."""
-    variants, golden = content.get("variants"), content.get("golden")
+    variants = content.get("variants")
     placed: JsonObject = {**content, "version": "signed"}
     if isinstance(variants, list):
         placed["variants"] = [_placed_variant(variant) for variant in variants]
-    if isinstance(golden, dict):
-        placed["golden"] = {**golden, **_NOT_SIGNED}
+    for name in ("golden", "profile"):
+        if isinstance(item := content.get(name), dict):
+            placed[name] = {**item, **_NOT_SIGNED}
     return EdgeModelSpec.model_validate(placed)
 
 
@@ -152,10 +168,10 @@ def _essence(variant: Variant) -> JsonObject:
     )
 
 
-def _golden(golden: Golden | None) -> JsonObject | None:
-    if golden is None:
+def _unplaced(item: Golden | Profile | None) -> JsonObject | None:
+    if item is None:
         return None
-    return golden.model_dump(mode="json", by_alias=True, exclude={"uri", "url"})
+    return item.model_dump(mode="json", by_alias=True, exclude={"uri", "url"})
 
 
 def _time(field: str, text: str) -> datetime:

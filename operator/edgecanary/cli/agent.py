@@ -18,7 +18,7 @@ from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
-from edgecanary.cli import agent_install
+from edgecanary.cli import agent_install, agent_push
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.keyfiles import load_roots
@@ -92,6 +92,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
     flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
     _add_conditions(flags)
+    agent_push.add_flags(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
 
 
@@ -153,6 +154,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
+        push=agent_push.to_settings(options),
     )
     return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))
 

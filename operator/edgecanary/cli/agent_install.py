@@ -32,6 +32,9 @@ _PATH_FLAGS = (
     "--metered-file",
     "--hold-file",
     "--sys-root",
+    "--remote-write-token-file",
+    "--remote-write-password-file",
+    "--remote-write-ca-file",
 )
 
 AddFlags = Callable[[Flags], None]

@@ -1,4 +1,4 @@
-"""Whether a model's files are what its spec says: length, digest, tensors, golden cases.
+"""Whether a model's files are what its spec says: length, digest, tensors, golden cases, drift profile.
 
 Files are streamed: only an ONNX entrypoint goes through a temporary file, which is mapped, never read whole.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edgecanary.api.artifacts import MAX_FILE_BYTES, Format, Golden, ModelFile, Variant
+from edgecanary.analysis.profile import parse_profile
+from edgecanary.api.artifacts import MAX_FILE_BYTES, Format, Golden, ModelFile, Profile, Variant
 from edgecanary.api.edgemodel import EdgeModelSpec, VariantStatus, VariantVerdict
 from edgecanary.artifact.golden import check_golden
 from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS, check_content
@@ -51,6 +52,7 @@ def check_model(
     try:
         check_spec(spec)
         cases = _check_golden(spec, store) if spec.golden else 0
+        _check_profile(spec, store)
     except InvalidInput as error:
         return Checked(unknown, error)
     results = [_check_variant(spec, index, store, domains) for index in range(len(spec.variants))]
@@ -149,7 +151,15 @@ def _check_golden(spec: EdgeModelSpec, store: ObjectStore) -> int:
     return check_golden(bytes(content), spec.io)
 
 
-def _fetch(file: ModelFile | Golden, field: str, store: ObjectStore, sink: Sink) -> None:
+def _check_profile(spec: EdgeModelSpec, store: ObjectStore) -> None:
+    if spec.profile is None:
+        return
+    content = bytearray()
+    _fetch(spec.profile, "spec.profile", store, content.extend)
+    parse_profile(bytes(content), spec.io)
+
+
+def _fetch(file: ModelFile | Golden | Profile, field: str, store: ObjectStore, sink: Sink) -> None:
     """Streams a file into `sink`. Raises InvalidInput when its length or digest is not the declared one."""
     seconds = _GRACE_SECONDS + file.size_bytes / _LEAST_BYTES_PER_SECOND
     digest, length = hashlib.sha256(), 0
@@ -170,7 +180,7 @@ def _fetch(file: ModelFile | Golden, field: str, store: ObjectStore, sink: Sink)
         raise InvalidInput(f"{field}.sha256", f"{rule}; {advice}", reason="DigestMismatch")
 
 
-def _wrong_size(file: ModelFile | Golden, field: str, found: str) -> InvalidInput:
+def _wrong_size(file: ModelFile | Golden | Profile, field: str, found: str) -> InvalidInput:
     rule = f"the file at {file.uri} has {found} bytes, declared are {file.size_bytes}"
     advice = "upload the right file or correct the size"
     return InvalidInput(f"{field}.sizeBytes", f"{rule}; {advice}", reason="SizeMismatch")

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from edgecanary.api.modelrelease import ModelReleaseSpec, ReleasedFile, ReleasedGolden, RevisionStatement
+from edgecanary.api.modelrelease import (
+    ModelReleaseSpec,
+    ReleasedFile,
+    ReleasedGolden,
+    ReleasedProfile,
+    RevisionStatement,
+)
 from edgecanary.base.errors import EdgecanaryError
 
 S = TypeVar("S", bound=RevisionStatement)
@@ -106,15 +112,19 @@ def _with_urls(statement: S, urls: dict[str, str], end: datetime | None) -> S:
         )
         for variant in statement.variants
     )
-    golden = statement.golden
+    golden, profile = statement.golden, statement.profile
     if golden is not None:
         golden = golden.model_copy(update={"url": urls[golden.uri]})
-    return statement.model_copy(update={"variants": variants, "golden": golden, "urls_expire_at": end})
+    if profile is not None:
+        profile = profile.model_copy(update={"url": urls[profile.uri]})
+    return statement.model_copy(
+        update={"variants": variants, "golden": golden, "profile": profile, "urls_expire_at": end}
+    )
 
 
-def _files(statement: RevisionStatement) -> list[ReleasedFile | ReleasedGolden]:
-    files: list[ReleasedFile | ReleasedGolden] = [file for v in statement.variants for file in v.files]
-    return [*files, statement.golden] if statement.golden else files
+def _files(statement: RevisionStatement) -> list[ReleasedFile | ReleasedGolden | ReleasedProfile]:
+    others = (file for file in (statement.golden, statement.profile) if file is not None)
+    return [*(file for v in statement.variants for file in v.files), *others]
 
 
 def _uris(statement: RevisionStatement) -> list[str]:

@@ -21,7 +21,7 @@ BY_COUNTS = (ComparisonMethod.NEGATIVE_BINOMIAL, ComparisonMethod.RANDOMIZATION)
 LEAST_ARRANGEMENTS = 200
 """Choices of the canary nodes that Randomization needs to reach a verdict at 0.95."""
 
-WITHOUT_DATA = (Preset.DISAGREEMENT, Preset.DRIFT)
+WITHOUT_DATA = (Preset.DISAGREEMENT,)
 """Presets of what agents do not count yet."""
 
 

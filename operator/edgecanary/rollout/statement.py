@@ -21,8 +21,9 @@ def without_urls(statement: RevisionStatement) -> RevisionStatement:
         for variant in statement.variants
     )
     golden = statement.golden.model_copy(update={"url": None}) if statement.golden else None
+    profile = statement.profile.model_copy(update={"url": None}) if statement.profile else None
     return plain(statement).model_copy(
-        update={"variants": variants, "golden": golden, "urls_expire_at": None}
+        update={"variants": variants, "golden": golden, "profile": profile, "urls_expire_at": None}
     )
 
 

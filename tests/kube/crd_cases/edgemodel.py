@@ -3,7 +3,7 @@
 from edgelab.generate.kinds import EDGE_MODEL
 from tests.kube.crd_cases.shared import Words, object_names
 from tests.kube.crd_cases.table import Table
-from tests.kube.crd_cases.variants import golden, tensors, variants
+from tests.kube.crd_cases.variants import golden, profile, tensors, variants
 
 TABLE = Table(EDGE_MODEL)
 _IN_WORDS = Words(plain=True)
@@ -25,3 +25,4 @@ TABLE.longest("spec.signature", 16384)
 variants(TABLE, "spec.variants", _IN_WORDS)
 tensors(TABLE, "spec.io")
 golden(TABLE, "spec.golden", _IN_WORDS)
+profile(TABLE, "spec.profile", _IN_WORDS)

@@ -15,7 +15,7 @@ from tests.kube.crd_cases.shared import (
     update_windows,
 )
 from tests.kube.crd_cases.table import Table
-from tests.kube.crd_cases.variants import golden, tensors, variants
+from tests.kube.crd_cases.variants import golden, profile, tensors, variants
 
 TABLE = Table(MODEL_RELEASE)
 _AS_PATTERNS = Words(plain=False)
@@ -46,6 +46,8 @@ def _revisions(field: str) -> None:
     tensors(TABLE, f"{field}.io")
     golden(TABLE, f"{field}.golden", _AS_PATTERNS)
     _urls(f"{field}.golden.url")
+    profile(TABLE, f"{field}.profile", _AS_PATTERNS)
+    _urls(f"{field}.profile.url")
 
 
 def _rejection(number: int) -> JsonValue:

@@ -32,6 +32,7 @@ def _origin(kind_name: str) -> JsonObject:
 
 def _edge_model() -> JsonObject:
     model, _ = design_objects()
+    model = put(model, "spec.profile", _PROFILE)
     return put(model, "spec.variants[0].requires.nodeSelector.matchExpressions", _SITE_IN_NORTH)
 
 
@@ -55,6 +56,7 @@ def _edge_node() -> JsonObject:
     return as_object(yaml.safe_load(example(EDGE_NODE)))
 
 
+_PROFILE: JsonValue = {"uri": "s3://models/pump/profile.json", "sha256": "a" * 64, "sizeBytes": 2310}
 _SITE_IN_NORTH: JsonValue = [{"key": "site", "operator": "In", "values": ["north"]}]
 _ORIGINS = {
     EDGE_MODEL.name: _edge_model,

@@ -123,6 +123,15 @@ def _tensor(number: int) -> JsonObject:
     return {"name": f"t{number}", "dtype": "FP32", "shape": [-1]}
 
 
+def profile(table: Table, field: str, words: Words) -> None:
+    """The reference of the drift metric."""
+    table.may_lack(field)
+    table.needs(f"{field}.uri", f"{field}.sha256", f"{field}.sizeBytes")
+    uris(table, f"{field}.uri", words)
+    digests(table, f"{field}.sha256", words)
+    table.between(f"{field}.sizeBytes", 1, 64 * 2**10)
+
+
 def golden(table: Table, field: str, words: Words) -> None:
     """Inputs with known outputs."""
     table.may_lack(field, f"{field}.relativeTolerance", f"{field}.absoluteTolerance")

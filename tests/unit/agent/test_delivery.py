@@ -9,7 +9,7 @@ import pytest
 from edgecanary.agent.machine import State
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.edgenode import ModelResult, ModelState
-from edgecanary.api.modelrelease import RevisionStatement
+from edgecanary.api.modelrelease import ReleasedProfile, RevisionStatement
 from tests.unit.agent.nodeplay import Node, node, quiet
 from tests.unit.agent.releasing import Releases, everywhere, sha256, statement, until
 from tests.unit.fileserver import Behaviour, FileServer, file_server
@@ -186,3 +186,26 @@ async def test_a_node_that_stops_does_not_wait_for_a_silent_server(
             await until(lambda: files.seen)
 
     assert not edge.store.load(edge.record.key).alive
+
+
+async def test_a_drift_profile_comes_along_is_verified_and_a_wrong_one_holds_the_revision_up(
+    tmp_path: Path, files: FileServer
+) -> None:
+    profile = b'{"formatVersion": 1}'
+    released = ReleasedProfile(
+        uri="https://models.example.com/profile.json",
+        sha256=sha256(profile),
+        size_bytes=len(profile),
+        url=files.put("/profile.json", b"x" * len(profile)),
+    )
+    plain = statement("1.0.0", publish=files.put)
+    stated = plain.model_copy(update={"profile": released})
+    async with node(tmp_path) as edge:
+        edge.hear(Releases().next(stable=stated))
+        await held_up(edge, "DigestMismatch")
+        assert "drift profile: fetched" in edge.record.outcome.message
+        files.put("/profile.json", profile)
+        await edge.settles(stated)
+        installed = edge.home.installed(stated.revision)
+        assert installed.profile_path is not None
+        assert installed.profile_path.read_bytes() == profile

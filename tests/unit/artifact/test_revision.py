@@ -33,6 +33,14 @@ SPEC: dict[str, object] = {
 }
 
 
+def test_where_the_drift_profile_lies_is_no_part_of_the_identity_but_its_content_is() -> None:
+    def digest(uri: str, sha256: str) -> str:
+        return revision_digest(changed("profile", {"uri": uri, "sha256": sha256, "sizeBytes": 9}))
+
+    assert digest("s3://models/p.json", "7" * 64) == digest("https://b.example.com/p.json", "7" * 64)
+    assert digest("s3://models/p.json", "7" * 64) != digest("s3://models/p.json", "8" * 64)
+
+
 def changed(path: str, value: object) -> EdgeModelSpec:
     spec: Any = copy.deepcopy(SPEC)
     *parents, last = path.split(".")
@@ -59,6 +67,7 @@ def test_the_digest_of_a_known_model_never_changes_between_releases_of_the_progr
         ("variants.0.budget", {"latencyP95Milliseconds": 5}),
         ("golden.sha256", "8" * 64),
         ("golden.absoluteTolerance", "0.1"),
+        ("profile", {"uri": "s3://models/p.json", "sha256": "7" * 64, "sizeBytes": 9}),
         ("io.inputs.0.shape", [-1, 5]),
         ("serve", False),
     ],

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from edgecanary.api.artifacts import Profile
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.api.fields import JsonObject
 from edgecanary.artifact.envelope import (
@@ -22,7 +23,7 @@ from edgecanary.artifact.envelope import (
     verify,
 )
 from edgecanary.artifact.revision import canonical, digest_of, revision_digest
-from edgecanary.artifact.signed import PAYLOAD_TYPE, read_statement
+from edgecanary.artifact.signed import PAYLOAD_TYPE, Surroundings, read_statement, surroundings_differ
 from tests.unit.agent.releasing import statement
 from tests.unit.signing import CI, MODEL, NOW, OLD, STRANGER, key, roots, sealed, spec_of
 
@@ -139,6 +140,20 @@ class TestStatement:
         assert stated.issued == NOW - timedelta(days=1)
         assert stated.expires == NOW + timedelta(days=30)
         assert stated.spec.variants[0].files[0].size_bytes == SPEC.variants[0].files[0].size_bytes
+
+    def test_a_drift_profile_is_part_of_it_and_where_it_lies_is_not(self) -> None:
+        here = Profile(uri="s3://models/profile.json", sha256="a" * 64, size_bytes=100)
+        spec = SPEC.model_copy(update={"profile": here})
+        envelope = sealed(spec)
+        signed = read_statement(envelope.payload, envelope.payload_type)
+
+        def around(profile: Profile | None) -> Surroundings:
+            return Surroundings(spec.io, spec.golden, profile, spec.serve)
+
+        moved = here.model_copy(update={"uri": "https://elsewhere.example.com/profile.json"})
+        assert not surroundings_differ(signed, around(moved))
+        for other in (None, here.model_copy(update={"sha256": "b" * 64})):
+            assert surroundings_differ(signed, around(other))
 
     def test_names_and_places_are_not_part_of_it(self) -> None:
         moved = EdgeModelSpec.model_validate(

@@ -9,6 +9,7 @@ from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.settings import AgentSettings
 from edgecanary.base.errors import InvalidInput
 from edgecanary.cli import agent
+from edgecanary.clients.nodeaccess import Blob
 
 SERVER = ["--server", "https://10.0.0.1:6443"]
 
@@ -43,6 +44,30 @@ def test_flags_become_settings() -> None:
     assert found.access.token.path == Path("/t")
 
 
+def test_remote_write_is_off_unless_an_address_is_given() -> None:
+    assert settings(*SERVER).push is None
+    assert settings(*SERVER, "--remote-write-seconds", "5").push is None
+
+
+def test_the_flags_of_remote_write_become_settings() -> None:
+    found = settings(
+        *SERVER, "--remote-write", "https://p/api/v1/write", "--remote-write-user", "me",
+        "--remote-write-password-file", "/p", "--remote-write-ca-file", "/ca", "--remote-write-label", "site=north",
+        "--remote-write-seconds", "15", "--remote-write-max-bytes", "8Mi", "--remote-write-max-age-seconds", "7200",
+    ).push  # fmt: skip
+
+    assert found is not None
+    assert (found.target.url, found.target.user) == ("https://p/api/v1/write", "me")
+    assert (found.target.password, found.target.authority) == (Blob(path=Path("/p")), Blob(path=Path("/ca")))
+    assert (found.interval_seconds, found.max_bytes, found.max_age_seconds) == (15, 8 * 2**20, 7200)
+    assert found.series_labels("n1") == {
+        "job": "edgecanary-agent",
+        "instance": "n1",
+        "node": "n1",
+        "site": "north",
+    }
+
+
 def test_environment_variables_stand_for_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECANARY_NODE", "from-env")
     monkeypatch.setenv("EDGECANARY_SERVER", "https://10.0.0.2")
@@ -71,6 +96,12 @@ def test_inference_is_served_on_loopback_unless_told_otherwise() -> None:
         ([*SERVER, "--disk-budget", "much"], "--disk-budget: must be a quantity of bytes"),
         ([*SERVER, "--memory-budget", "much"], "--memory-budget: must be a quantity of bytes"),
         (["--server", "10.0.0.1"], "--server: must be an address"),
+        ([*SERVER, "--remote-write", "prometheus:9090"], "--remote-write: must be an http"),
+        (
+            [*SERVER, "--remote-write", "http://p", "--remote-write-max-bytes", "1Ki"],
+            "max-bytes: must be at least",
+        ),
+        ([*SERVER, "--remote-write", "http://p", "--remote-write-label", "x"], "must be NAME=VALUE"),
         ([], "this is not a pod: give --kubeconfig"),
         (["--kubeconfig", "/nowhere"], "/nowhere: cannot be read"),
     ],

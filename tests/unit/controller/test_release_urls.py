@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from edgecanary.api.artifacts import Format, Golden, ModelFile, ModelIO, TensorSpec, Variant
+from edgecanary.api.artifacts import Format, Golden, ModelFile, ModelIO, Profile, TensorSpec, Variant
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.api.meta import LabelSelector, LocalSecretReference
 from edgecanary.api.modelrelease import ModelReleaseSpec, RevisionStatement
@@ -15,13 +15,18 @@ LIFE = timedelta(hours=24)
 TENSOR = TensorSpec(name="x", dtype="FP32", shape=(-1,))
 
 
-def statement(revision: str, *, scheme: str = "s3://bucket", keys: str | None = "keys") -> RevisionStatement:
+def statement(
+    revision: str, *, scheme: str = "s3://bucket", keys: str | None = "keys", drift: bool = False
+) -> RevisionStatement:
     file = ModelFile(path="m.onnx", uri=f"{scheme}/{revision}/m.onnx", sha256="a" * 64, size_bytes=1)
     spec = EdgeModelSpec(
         version="1",
         variants=(Variant(name="v", format=Format.ONNX, files=(file,), entrypoint="m.onnx"),),
         io=ModelIO(inputs=(TENSOR,), outputs=(TENSOR,)),
         golden=Golden(uri=f"{scheme}/{revision}/golden.npz", sha256="b" * 64, size_bytes=1),
+        profile=Profile(uri=f"{scheme}/{revision}/profile.json", sha256="c" * 64, size_bytes=1)
+        if drift
+        else None,
         source_secret_ref=LocalSecretReference(name=keys) if keys else None,
     )
     return state(spec, revision[0] * 64)
@@ -182,3 +187,15 @@ def test_the_planners_statement_without_addresses_finds_those_of_the_release() -
     assert first.stable is not None
     planned = release(without_urls(first.stable))
     assert policy.address(planned, first, now=NOW).spec == first
+
+
+def test_a_drift_profile_is_signed_carried_over_and_left_out_of_what_the_planner_sees() -> None:
+    signer = Signer()
+    policy = UrlPolicy(signer, LIFE)
+    first = policy.address(release(statement("a", drift=True)), None, now=NOW).spec
+    assert first.stable is not None
+    assert first.stable.profile is not None
+    assert first.stable.profile.url == "https://store/bucket/a/profile.json?signature=3"
+    again = policy.address(release(statement("a", drift=True)), first, now=NOW).spec
+    assert again.stable == first.stable
+    assert without_urls(first.stable) == statement("a", drift=True)

@@ -12,9 +12,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecanary.agent.golden import load
+from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.sandbox.layers import Layer
 from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.tensors import tensor_types
+from edgecanary.analysis.profile import DriftProfile, Feature, parse_profile
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.artifact.golden import check_golden
 from edgecanary.cli import agent, agent_install, operator
@@ -28,6 +30,7 @@ ROLLOUTS = "docs/guides/rollouts.md"
 MODELS = "docs/guides/models.md"
 NODES = "docs/guides/nodes.md"
 SIGNING = "docs/guides/signing.md"
+TELEMETRY = "docs/guides/telemetry.md"
 OPERATING = "docs/guides/operating.md"
 HOST_SERVICE = "docs/guides/host-service.md"
 PROBE = "docs/guides/probe.md"
@@ -48,6 +51,7 @@ MODEL_CHECKS = (
     "controller/model_reconciler.py",
     "clients/objectstore.py",
     "artifact",
+    "analysis/profile.py",
 )
 ERRORS = {"InvalidInput", "Unavailable", "NotFound", "WrongAnswer", "stuck", "working", "done"}
 
@@ -150,8 +154,9 @@ def test_the_guides_name_every_flag_of_the_operator() -> None:
 
 
 def test_the_guides_name_every_metric_of_the_agent() -> None:
-    exposed = Telemetry(agent_version="1").exposition()
-    assert words(NODES, "Metrics") == families(exposed)
+    telemetry = Telemetry(agent_version="1")
+    PushMetrics(telemetry.registry)
+    assert words(NODES, "Metrics") == families(telemetry.exposition())
 
 
 def test_the_guides_name_every_metric_of_the_operator() -> None:
@@ -170,6 +175,20 @@ def test_the_golden_snippet_makes_a_file_that_operator_and_agent_accept(tmp_path
     assert check_golden(made.read_bytes(), spec.io) == 3
     cases = load(made, tensor_types(spec.io.inputs), tensor_types(spec.io.outputs))
     assert cases.count == 3
+
+
+def test_the_drift_snippet_makes_a_profile_that_operator_and_agent_accept(tmp_path: Path) -> None:
+    (manifest,) = manifests(MODELS)
+    spec = EdgeModel.model_validate(manifest).spec
+    (tmp_path / "model.onnx").write_bytes(mean_of_640())
+    np.save(tmp_path / "requests.npy", np.random.default_rng(1).normal(size=(200, 640)))
+    (snippet,) = blocks(page(TELEMETRY), "python")
+    subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)
+    profile = parse_profile((tmp_path / "profile.json").read_bytes(), spec.io)
+    assert {feature.tensor for feature in profile.features} == {"window", "score"}
+    fields = {name.removeprefix("features[].") for name in words(TELEMETRY, "Drift")}
+    known = (DriftProfile, Feature)
+    assert fields == {item.alias or name for kind in known for name, item in kind.model_fields.items()}
 
 
 def agent_file(name: str) -> str:

@@ -172,7 +172,7 @@ class InferenceApp:
         work = active.executor.submit(job.answer, body, json_length)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(work)
+                response = await asyncio.wrap_future(work)
         except TimeoutError:
             message = f"revision {revision} did not answer within {seconds:g} seconds"
             raise ModelFailed(504, message, Failure.TIMEOUT) from None
@@ -183,6 +183,9 @@ class InferenceApp:
             # The thread must not go on with what nobody waits for.
             job.interrupt()
             self._watchdog.leave(work, active.served.hang)
+        if job.is_measured:
+            active.measure(job.measure)
+        return response
 
     def _count(self, active: ActiveRevision, failure: Failure | None, start: float) -> None:
         self._quiet.touch()

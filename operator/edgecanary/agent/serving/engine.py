@@ -5,6 +5,7 @@ cost the agent 40 MB, so it is imported when the first model is activated.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgecanary.agent import golden, host
 from edgecanary.agent.marks import Slot
@@ -15,6 +16,9 @@ from edgecanary.agent.serving import codec
 from edgecanary.agent.serving.messages import HttpFault, Response
 from edgecanary.agent.tensors import TensorType, check_tensors, narrowed, tensor_types
 from edgecanary.base.errors import EdgecanaryError
+
+if TYPE_CHECKING:
+    from edgecanary.agent.drift import DriftMeter
 
 BINARY = "application/octet-stream"
 JSON_LENGTH_HEADER = "inference-header-content-length"
@@ -34,6 +38,8 @@ class Engine:
     """Private memory that loading and warming added to the process."""
     mark: Slot
     """Says that the model's code runs, should the process die of it."""
+    drift: "DriftMeter | None" = None
+    """Counts inputs and outputs, if the model has a profile."""
 
     def new_job(self, name: str, revision: str) -> "Job":
         """One inference under the name that the client called the model."""
@@ -55,6 +61,7 @@ class Job:
         self._engine = engine
         self._run = run
         self._identity = identity
+        self._measured: tuple[Feeds, Feeds] | None = None
 
     def interrupt(self) -> None:
         """Ends the model's run soon; safe from any thread, at any time."""
@@ -74,10 +81,23 @@ class Job:
         finally:
             engine.mark.leave()
         _check_finite(arrays, request.feeds)
+        if engine.drift is not None and engine.drift.takes():
+            self._measured = (request.feeds, arrays)
         encoded = codec.encode(self._identity, request, arrays)
         if encoded.json_length is None:
             return Response(200, encoded.body)
         return Response(200, encoded.body, BINARY, {JSON_LENGTH_HEADER: str(encoded.json_length)})
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `measure` has something to do."""
+        return self._measured is not None
+
+    def measure(self) -> None:
+        """Counts the request for drift, after its answer. Runs in the model's thread too."""
+        measured, self._measured = self._measured, None
+        if measured is not None and self._engine.drift is not None:
+            self._engine.drift.count(*measured)
 
 
 def load(installed: InstalledRevision, *, threads: int, mark: Slot) -> Engine:
@@ -116,7 +136,16 @@ def _load(installed: InstalledRevision, threads: int, mark: Slot) -> Engine:
         outputs=outputs,
         memory_bytes=max(0, host.private_bytes() - before),
         mark=mark,
+        drift=_meter(installed),
     )
+
+
+def _meter(installed: InstalledRevision) -> "DriftMeter | None":
+    if installed.profile_path is None:
+        return None
+    from edgecanary.agent.drift import load_meter  # noqa: PLC0415 - only models with a profile pay for it
+
+    return load_meter(installed.profile_path, installed.io)
 
 
 def _golden_case(

@@ -5,8 +5,9 @@ one and never neither.
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -94,6 +95,11 @@ class ActiveRevision:
         """Which revision it is."""
         return self.served.identity
 
+    def measure(self, work: Callable[[], None]) -> None:
+        """Has the model's thread do this when it has nothing else to do, unless it is ending."""
+        with contextlib.suppress(RuntimeError):
+            self.executor.submit(work)
+
 
 @dataclass
 class Slot:
@@ -147,6 +153,7 @@ class Registry:
         if active is not None:
             self._telemetry.open(active.identity)
             self._telemetry.set_memory(active.identity, active.engine.memory_bytes)
+            self._telemetry.set_drift(active.identity, active.engine.drift)
             self._telemetry.set_role(active.identity, Role.ACTIVE)
         slot.active = active
         if slot.previous is not None and active is not None and slot.previous.identity == active.identity:
@@ -248,6 +255,7 @@ class Registry:
         if slot.previous is not None:
             self._telemetry.set_role(slot.previous.identity, Role.PREVIOUS)
             self._telemetry.clear_memory(slot.previous.identity)
+            self._telemetry.set_drift(slot.previous.identity, None)
         for identity in known - kept:
             self._telemetry.close(identity)
             slot.departed.append(identity.revision)
