@@ -16,6 +16,7 @@ from edgecanary.agent.store import ModelFiles, Store
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
 from edgecanary.base.quantities import human_bytes
+from edgecanary.clients.backoff import spread
 from edgecanary.clients.download import Cancellation
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,28 @@ T = TypeVar("T")
 class Delay(EdgecanaryError):
     """The work cannot go on now, through no fault of the model.
 
-    `retry` is False when only another order can help; `after_seconds` is when to try again, where that is known.
+    `retry` is False when only another order can help; `after_seconds` is when to try again, where that is known;
+    `left_alone_seconds` is what a server asked for before it is asked again.
     """
 
-    def __init__(self, verdict: Verdict, *, retry: bool = True, after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        verdict: Verdict,
+        *,
+        retry: bool = True,
+        after_seconds: float | None = None,
+        left_alone_seconds: float = 0.0,
+    ) -> None:
         super().__init__(verdict.reason, verdict.message)
         self.verdict = verdict
         self.retry = retry
         self.after_seconds = after_seconds
+        self.left_alone_seconds = left_alone_seconds
+
+    @property
+    def is_delivery(self) -> bool:
+        """Whether bytes could not be had, so that only time or another address helps."""
+        return self.verdict.result in (ModelResult.DOWNLOAD_FAILED, ModelResult.VERIFY_FAILED)
 
 
 class Fetcher(Protocol):
@@ -57,11 +72,18 @@ class Wanted:
 class Installer:
     """Brings revisions to the disk. At most two downloads run at a time on a node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, *, margin_bytes: int) -> None:
-        """`margin_bytes` is what must stay free on the disk after an installation."""
+    def __init__(
+        self, store: Store, fetcher: Fetcher, *, margin_bytes: int, spread_seconds: float = 0.0
+    ) -> None:
+        """`margin_bytes` is what must stay free on the disk after an installation.
+
+        A first try at an address waits up to `spread_seconds`, at random: every node heard of it at once.
+        """
         self._store = store
         self._fetcher = fetcher
         self._margin = margin_bytes
+        self._spread_seconds = spread_seconds
+        self._tried: dict[Path, tuple[str | None, ...]] = {}
         self._slots = asyncio.Semaphore(2)
 
     def precheck(self, home: ModelFiles, target: Target) -> None:
@@ -94,18 +116,27 @@ class Installer:
             return
         for wanted in wanted_files(target):
             try:
+                if await asyncio.to_thread(_is_here, home, wanted):
+                    continue
+                await self._spread_out(home, target)
                 async with self._slots:
-                    await self._bring(home, wanted)
+                    await self._fetch(home, wanted)
             except EdgecanaryError as error:
                 verdict = _verdict(ModelResult.DOWNLOAD_FAILED, error.reason, f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                after = error.retry_after_seconds if isinstance(error, Unavailable) else 0.0
+                raise Delay(verdict, left_alone_seconds=after) from error
             except OSError as error:
                 verdict = _verdict(ModelResult.DOWNLOAD_FAILED, "DiskFailed", f"{wanted.label}: {error}")
                 raise Delay(verdict) from error
 
-    async def _bring(self, home: ModelFiles, wanted: Wanted) -> None:
-        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_copy_local, home, wanted):
-            return
+    async def _spread_out(self, home: ModelFiles, target: Target) -> None:
+        """Waits once for each set of addresses; later tries are spread by their backoff."""
+        addresses = tuple(wanted.url for wanted in wanted_files(target))
+        if self._tried.get(home.root) != addresses:
+            await asyncio.sleep(spread(self._spread_seconds))
+            self._tried[home.root] = addresses
+
+    async def _fetch(self, home: ModelFiles, wanted: Wanted) -> None:
         if wanted.url is None:
             raise Unavailable("NoAddress", "the release names no address; one is waited for")
         url, part, cancellation = wanted.url, home.part(wanted.sha256), Cancellation()
@@ -192,6 +223,11 @@ def _present(home: ModelFiles, wanted: Wanted) -> int:
         if path.exists():
             return path.stat().st_size
     return 0
+
+
+def _is_here(home: ModelFiles, wanted: Wanted) -> bool:
+    """Whether the file need not be fetched."""
+    return home.arrived(wanted.sha256).exists() or _copy_local(home, wanted)
 
 
 def _copy_local(home: ModelFiles, wanted: Wanted) -> bool:

@@ -62,8 +62,9 @@ class Agent:
         self._metrics = MetricsServer(telemetry)
         installer = Installer(
             self._store,
-            Downloader(settings.download, settings.download_ca_file),
+            Downloader(settings.download),
             margin_bytes=settings.disk_margin_bytes,
+            spread_seconds=settings.download_spread_seconds,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)
