@@ -57,6 +57,8 @@ class FileServer:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.behaviour = Behaviour()
+        self.broken: dict[str, int] = {}
+        """Paths that are answered with a status, whatever the behaviour."""
         self.seen: list[Seen] = []
         self.ending = threading.Event()
         self._server = _Server(self)
@@ -112,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.owner.seen.append(Seen(self.path, wanted, self.headers.get("If-Range")))
         rule = self.owner.behaviour
+        if path in self.owner.broken:
+            rule = Behaviour(status=self.owner.broken[path])
         if rule.raw is not None:
             self._raw(rule.raw, rule.raw_pause)
             return

@@ -65,6 +65,7 @@ class Agent:
             Downloader(settings.download),
             margin_bytes=settings.disk_margin_bytes,
             spread_seconds=settings.download_spread_seconds,
+            on_bytes=telemetry.count_download,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)

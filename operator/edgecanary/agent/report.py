@@ -67,6 +67,7 @@ def model_status(record: Record) -> NodeModelStatus:
         sequence=outcome.sequence,
         transition_time=outcome.transition_time,
         probe=outcome.probe,
+        transfer=outcome.transfer,
         rejected=tuple(entry.revision for entry in record.rejected),
     )
     if target is None:
@@ -84,6 +85,7 @@ def model_status(record: Record) -> NodeModelStatus:
         "attempt": target.attempt,
         "sequence": record.sequence,
         "probe": target.probe,
+        "transfer": target.transfer,
     }
     return status.model_copy(update=under_way)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from edgecanary.agent.installer import DownloadKind
 from edgecanary.agent.ports import ModelKey
 
 LABELS = ("namespace", "model", "revision", "version")
@@ -105,6 +106,14 @@ class Telemetry:
             ("layer",),
             registry=self.registry,
         )
+        self._downloads = Counter(
+            "edgecanary_download_bytes",
+            "Bytes fetched for models: full files, and deltas in their place.",
+            ("kind",),
+            registry=self.registry,
+        )
+        for kind in DownloadKind:
+            self._downloads.labels(kind)
         self._open: set[Identity] = set()
         info = Gauge(
             "edgecanary_agent_info", "1, with the agent's version.", ("version",), registry=self.registry
@@ -165,6 +174,10 @@ class Telemetry:
             self._sandbox.labels(layer).set(0)
         for layer in in_force:
             self._sandbox.labels(layer).set(1)
+
+    def count_download(self, kind: DownloadKind, count: int) -> None:
+        """Counts bytes that came from a store."""
+        self._downloads.labels(kind).inc(count)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""

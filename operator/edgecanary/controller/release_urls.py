@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from edgecanary.api.modelrelease import ModelReleaseSpec, ReleasedFile, ReleasedGolden, RevisionStatement
+from edgecanary.api.modelrelease import (
+    ModelReleaseSpec,
+    ReleasedDelta,
+    ReleasedFile,
+    ReleasedGolden,
+    RevisionStatement,
+)
 from edgecanary.base.errors import EdgecanaryError
 
 S = TypeVar("S", bound=RevisionStatement)
@@ -101,9 +107,7 @@ def _carry_over(statement: S, old: RevisionStatement) -> S | None:
 
 def _with_urls(statement: S, urls: dict[str, str], end: datetime | None) -> S:
     variants = tuple(
-        variant.model_copy(
-            update={"files": tuple(f.model_copy(update={"url": urls[f.uri]}) for f in variant.files)}
-        )
+        variant.model_copy(update={"files": tuple(_with_url(file, urls) for file in variant.files)})
         for variant in statement.variants
     )
     golden = statement.golden
@@ -112,9 +116,17 @@ def _with_urls(statement: S, urls: dict[str, str], end: datetime | None) -> S:
     return statement.model_copy(update={"variants": variants, "golden": golden, "urls_expire_at": end})
 
 
-def _files(statement: RevisionStatement) -> list[ReleasedFile | ReleasedGolden]:
-    files: list[ReleasedFile | ReleasedGolden] = [file for v in statement.variants for file in v.files]
-    return [*files, statement.golden] if statement.golden else files
+def _with_url(file: ReleasedFile, urls: dict[str, str]) -> ReleasedFile:
+    deltas = tuple(delta.model_copy(update={"url": urls[delta.uri]}) for delta in file.deltas)
+    return file.model_copy(update={"url": urls[file.uri], "deltas": deltas})
+
+
+def _files(statement: RevisionStatement) -> list[ReleasedFile | ReleasedDelta | ReleasedGolden]:
+    found: list[ReleasedFile | ReleasedDelta | ReleasedGolden] = []
+    for variant in statement.variants:
+        for file in variant.files:
+            found += [file, *file.deltas]
+    return [*found, statement.golden] if statement.golden else found
 
 
 def _uris(statement: RevisionStatement) -> list[str]:
