@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import gate_speed, plan_speed, self_revert, simulator_speed, telemetry_cost
+from benchmarks import delta_sizes, gate_speed, plan_speed, self_revert, simulator_speed, telemetry_cost
 from benchmarks.agent_cost import IDLE_SECONDS, REQUESTS, AgentCost
 from benchmarks.fleet_cost import MIN_SAMPLES, FleetCost
 from benchmarks.machine import Machine
@@ -19,6 +19,7 @@ class Pure:
     plans: Sequence[plan_speed.PlanSpeed]
     gates: Sequence[gate_speed.GateSpeed]
     simulator: Sequence[simulator_speed.Speed]
+    deltas: Sequence[delta_sizes.DeltaSize]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,20 @@ def page(machine: Machine, node: Node, fleets: Sequence[FleetCost], pure: Pure) 
         plan_speed.section(pure.plans),
         gate_speed.section(pure.gates),
         simulator_speed.section(pure.simulator),
+        delta_sizes.section(pure.deltas),
     )
     return "\n".join(line for part in parts for line in part)
+
+
+def with_section(text: str, lines: Iterable[str]) -> str:
+    """The page with a section put in the place of the one of the same heading, or at the end."""
+    new = list(lines)
+    old = [*text.rstrip("\n").split("\n"), ""]
+    if new[0] not in old:
+        return "\n".join([*old, *new])
+    begin = old.index(new[0])
+    end = next((at for at in range(begin + 1, len(old)) if old[at].startswith("## ")), len(old))
+    return "\n".join([*old[:begin], *new, *old[end:]])
 
 
 def _head(machine: Machine) -> Iterable[str]:

@@ -65,6 +65,7 @@ class Edge:
         command += ["--listen", f"127.0.0.1:{self.listen}", "--metrics-address", f"127.0.0.1:{free_port()}"]
         command += ["--server", self.control_plane.url, "--ca-file", str(self.control_plane.ca_file)]
         command += ["--token-file", str(self.token), "--system-namespace", SYSTEM]
+        command += ["--download-spread-seconds", "0"]
         self.agent = self.processes.start("agent", command, env={"PYTHONPATH": "operator"})
         return self.agent
 

@@ -80,6 +80,12 @@ def test_a_good_model_is_verified_with_revision_version_and_verdicts(
     assert [event["type"] for event in running.events("Verified")] == ["Normal"]
 
 
+def _delta_at(uri: str) -> JsonObject:
+    """A delta that lies about what is at the address."""
+    declared: JsonObject = {"fromSha256": "1" * 64, "format": "XorZstd", "uri": uri}
+    return {**declared, "sha256": "2" * 64, "sizeBytes": 3}
+
+
 SPEC_CASES: dict[str, tuple[Edit, str, str]] = {
     "model-digest": (
         lambda spec: model_file(spec).update(sha256="0" * 64),
@@ -90,6 +96,11 @@ SPEC_CASES: dict[str, tuple[Edit, str, str]] = {
         lambda spec: model_file(spec).update(sizeBytes=7),
         "SizeMismatch",
         "spec.variants[0].files[0].sizeBytes: the file at s3://",
+    ),
+    "delta-size": (
+        lambda spec: model_file(spec).update(deltas=[_delta_at(str(model_file(spec)["uri"]))]),
+        "SizeMismatch",
+        "spec.variants[0].files[0].deltas[0].sizeBytes: the file at s3://",
     ),
     "golden-digest": (
         lambda spec: part(spec, "golden").update(sha256="0" * 64),

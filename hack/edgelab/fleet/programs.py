@@ -123,6 +123,8 @@ def make_agent(
         f"--metrics-address=127.0.0.1:{metrics}",
         f"--kubeconfig={kubeconfig}",
         f"--system-namespace={system_namespace}",
+        # A handful of nodes cannot crowd the store.
+        "--download-spread-seconds=0",
     ]
     return Agent(node, supervisor, arguments, metrics, node=node, data_dir=data_dir, serving_port=serving)
 

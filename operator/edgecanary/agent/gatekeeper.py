@@ -5,12 +5,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from edgecanary.agent.preconditions import Conditions, Held, holds_activation, holds_download
 from edgecanary.agent.surroundings import Places, read_device, read_link
 from edgecanary.agent.timing import gate
 from edgecanary.api.policy import UpdateWindow
 from edgecanary.base.errors import EdgecanaryError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ def outside(windows: Sequence[UpdateWindow], now: datetime, known: datetime | No
 
 
 async def while_allowed(
-    work: Coroutine[None, None, None], check: Callable[[], Awaitable[None]], every_seconds: float
-) -> None:
+    work: Coroutine[None, None, T], check: Callable[[], Awaitable[None]], every_seconds: float
+) -> T:
     """Does the work unless `check` raises, which is called before and again and again meanwhile."""
     try:
         await check()
@@ -67,7 +70,7 @@ async def while_allowed(
     try:
         while not (await asyncio.wait((running,), timeout=every_seconds))[0]:
             await check()
-        running.result()
+        return running.result()
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, EdgecanaryError):

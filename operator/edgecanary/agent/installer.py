@@ -6,17 +6,20 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edgecanary.agent import files
+from edgecanary.agent.deltas import Deltas, Wanted
 from edgecanary.agent.diskbudget import DiskBudget, shortage
 from edgecanary.agent.modelfiles import ModelFiles
 from edgecanary.agent.record import Target, Verdict
 from edgecanary.agent.store import Store
-from edgecanary.api.edgenode import ModelResult
+from edgecanary.api.edgenode import ModelResult, Transfer
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
+from edgecanary.clients.backoff import spread
 from edgecanary.clients.download import Cancellation
 
 log = logging.getLogger(__name__)
@@ -27,14 +30,28 @@ T = TypeVar("T")
 class Delay(EdgecanaryError):
     """The work cannot go on now, through no fault of the model.
 
-    `retry` is False when only another order can help; `after_seconds` is when to try again, where that is known.
+    `retry` is False when only another order can help; `after_seconds` is when to try again, where that is known;
+    `left_alone_seconds` is what a server asked for before it is asked again.
     """
 
-    def __init__(self, verdict: Verdict, *, retry: bool = True, after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        verdict: Verdict,
+        *,
+        retry: bool = True,
+        after_seconds: float | None = None,
+        left_alone_seconds: float = 0.0,
+    ) -> None:
         super().__init__(verdict.reason, verdict.message)
         self.verdict = verdict
         self.retry = retry
         self.after_seconds = after_seconds
+        self.left_alone_seconds = left_alone_seconds
+
+    @property
+    def is_delivery(self) -> bool:
+        """Whether bytes could not be had, so that only time or another address helps."""
+        return self.verdict.result in (ModelResult.DOWNLOAD_FAILED, ModelResult.VERIFY_FAILED)
 
 
 class Fetcher(Protocol):
@@ -45,23 +62,40 @@ class Fetcher(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """One file to be brought in."""
+class DownloadKind(StrEnum):
+    """What bytes were fetched for."""
 
-    label: str
-    url: str | None
-    sha256: str
-    size: int
+    FULL = "full"
+    """A file as it is."""
+    DELTA = "delta"
+    """What makes a file of an older one."""
+
+
+OnBytes = Callable[[DownloadKind, int], None]
+"""Is told of bytes that came, in the event loop's thread."""
 
 
 class Installer:
     """Brings revisions to the disk. At most two downloads run at a time on a node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, budget: DiskBudget) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fetcher: Fetcher,
+        budget: DiskBudget,
+        *,
+        spread_seconds: float = 0.0,
+        on_bytes: OnBytes | None = None,
+    ) -> None:
+        """A first try at an address waits up to `spread_seconds`, at random: every node heard of it at once."""
         self._store = store
         self._fetcher = fetcher
         self._budget = budget
+        self._spread_seconds = spread_seconds
+        self._on_bytes = on_bytes
+        self._deltas = Deltas(store, margin_bytes=budget.margin_bytes)
+        self._tried: dict[Path, tuple[str | None, ...]] = {}
+        self._transfers: dict[Path, tuple[str, Transfer]] = {}
         self._slots = asyncio.Semaphore(2)
 
     def precheck(self, home: ModelFiles, target: Target) -> None:
@@ -81,34 +115,66 @@ class Installer:
         if lack is not None:
             raise Delay(lack)
 
-    async def download(self, home: ModelFiles, target: Target) -> None:
-        """Brings in what is missing. Raises Delay; when cancelled, the transfer ends at once."""
+    async def download(self, home: ModelFiles, target: Target) -> Transfer:
+        """Brings in what is missing; what this process fetched for the revision in all its tries.
+
+        Raises Delay; when cancelled, the transfer ends at once.
+        """
+        if self._transfers.get(home.root, ("",))[0] != target.revision:
+            self._transfers[home.root] = target.revision, Transfer()
         if home.is_installed(target.revision):
-            return
+            return self._transfers[home.root][1]
         for wanted in wanted_files(target):
             try:
+                if await asyncio.to_thread(_is_here, home, wanted):
+                    continue
+                await self._spread_out(home, target)
                 async with self._slots:
                     await self._bring(home, wanted)
             except EdgecanaryError as error:
                 verdict = _verdict(ModelResult.DOWNLOAD_FAILED, error.reason, f"{wanted.label}: {error}")
-                raise Delay(verdict) from error
+                after = error.retry_after_seconds if isinstance(error, Unavailable) else 0.0
+                raise Delay(verdict, left_alone_seconds=after) from error
             except OSError as error:
                 raise _disk_failed(ModelResult.DOWNLOAD_FAILED, wanted, error) from error
+        return self._transfers[home.root][1]
+
+    async def _spread_out(self, home: ModelFiles, target: Target) -> None:
+        """Waits once for each set of addresses; later tries are spread by their backoff."""
+        addresses = tuple(wanted.url for wanted in wanted_files(target))
+        if self._tried.get(home.root) != addresses:
+            await asyncio.sleep(spread(self._spread_seconds))
+            self._tried[home.root] = addresses
 
     async def _bring(self, home: ModelFiles, wanted: Wanted) -> None:
-        if home.arrived(wanted.sha256).exists() or await asyncio.to_thread(_take_local, home, wanted):
-            return
+        way = await asyncio.to_thread(self._deltas.choose, home, wanted) if wanted.deltas else None
+        if way is not None:
+            by_delta = partial(self._fetch, home, DownloadKind.DELTA)
+            if await self._deltas.take(home, wanted, way, by_delta):
+                return
         if wanted.url is None:
             raise Unavailable("NoAddress", "the release names no address; one is waited for")
-        url, part, cancellation = wanted.url, home.part(wanted.sha256), Cancellation()
+        await self._fetch(home, DownloadKind.FULL, wanted.url, home.part(wanted.sha256), wanted.size)
+
+    async def _fetch(self, home: ModelFiles, kind: DownloadKind, url: str, part: Path, size: int) -> None:
+        cancellation = Cancellation()
         try:
             await in_own_thread(
-                lambda: self._fetcher.fetch(url, part, wanted.size, cancellation),
-                name=f"fetch {wanted.sha256[:8]}",
+                lambda: self._fetcher.fetch(url, part, size, cancellation), name=f"fetch {part.name[:8]}"
             )
         except asyncio.CancelledError:
             cancellation.cancel()
             raise
+        finally:
+            self._count(home, kind, cancellation.received)
+
+    def _count(self, home: ModelFiles, kind: DownloadKind, count: int) -> None:
+        revision, known = self._transfers[home.root]
+        field = "delta_bytes" if kind is DownloadKind.DELTA else "full_bytes"
+        counted = known.model_copy(update={field: getattr(known, field) + count})
+        self._transfers[home.root] = revision, counted
+        if self._on_bytes is not None:
+            self._on_bytes(kind, count)
 
     def verify(self, home: ModelFiles, target: Target) -> None:
         """Compares what came with the release's lengths and digests; drops what differs. Raises Delay."""
@@ -154,7 +220,7 @@ def wanted_files(target: Target) -> Iterator[Wanted]:
     for file in target.variant.files:
         if file.sha256 not in known:
             known.add(file.sha256)
-            yield Wanted(file.path, file.url, file.sha256, file.size_bytes)
+            yield Wanted(file.path, file.url, file.sha256, file.size_bytes, file.deltas)
     if not target.statement.serve:
         return
     for label, extra in (
@@ -197,6 +263,11 @@ def _present(home: ModelFiles, wanted: Wanted) -> int:
         if path.exists():
             return path.stat().st_size
     return 0 if home.copy_of(wanted.sha256, wanted.size) is None else wanted.size
+
+
+def _is_here(home: ModelFiles, wanted: Wanted) -> bool:
+    """Whether the file need not be fetched."""
+    return home.arrived(wanted.sha256).exists() or _take_local(home, wanted)
 
 
 def _take_local(home: ModelFiles, wanted: Wanted) -> bool:

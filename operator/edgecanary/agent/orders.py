@@ -187,6 +187,7 @@ def _kept(revision: str, current: Outcome, order: Order, now: datetime) -> Outco
         sequence=order.sequence,
         transition_time=now,
         probe=known.probe,
+        transfer=known.transfer,
     )
 
 
@@ -202,6 +203,7 @@ def active(target: Target, *, sequence: int, now: datetime) -> Outcome:
         sequence=sequence,
         transition_time=now,
         probe=target.probe,
+        transfer=target.transfer,
     )
 
 
@@ -306,6 +308,6 @@ def refresh(target: Target, order: Order) -> Target:
     if wanted is None or wanted.revision != target.revision:
         return target
     if wanted.misfit or target.misfit or wanted.variant.name == target.variant.name:
-        kept = {"proven", "crashes", "verdict", "probe", "admitted"}
+        kept = {"proven", "crashes", "verdict", "probe", "admitted", "transfer"}
         return wanted.model_copy(update={name: getattr(target, name) for name in kept})
     return target.model_copy(update={"attempt": wanted.attempt})

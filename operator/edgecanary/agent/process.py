@@ -68,8 +68,10 @@ class Agent:
         self._writer = _writer(settings, telemetry, clock)
         installer = Installer(
             self._store,
-            Downloader(settings.download, settings.download_ca_file),
+            Downloader(settings.download),
             settings.disk,
+            spread_seconds=settings.download_spread_seconds,
+            on_bytes=telemetry.count_download,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)

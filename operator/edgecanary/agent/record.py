@@ -11,7 +11,7 @@ from pydantic import Field
 from edgecanary.agent.health import Figures
 from edgecanary.agent.machine import State
 from edgecanary.agent.ports import ModelKey
-from edgecanary.api.edgenode import ModelResult, ModelState, ProbeMeasurement
+from edgecanary.api.edgenode import ModelResult, ModelState, ProbeMeasurement, Transfer
 from edgecanary.api.fields import ApiModel, Time
 from edgecanary.api.modelrelease import ReleasedVariant, RevisionStatement
 from edgecanary.api.policy import DeviceHealth, UpdateWindow
@@ -72,6 +72,8 @@ class Target(ApiModel):
     probe: ProbeMeasurement | None = None
     admitted: Admission | None = None
     """Set once what is installed was found to be signed and was switched to; only on nodes with trust roots."""
+    transfer: Transfer | None = None
+    """What was fetched for it."""
 
     @property
     def revision(self) -> str:
@@ -96,6 +98,7 @@ class Outcome(ApiModel):
     sequence: int = 0
     transition_time: Time | None = None
     probe: ProbeMeasurement | None = None
+    transfer: Transfer | None = None
 
     def differs_from(self, other: "Outcome") -> bool:
         """Whether there is anything new in this one, for whoever reads the node's next report."""

@@ -77,6 +77,7 @@ def _progress(record: Record) -> NodeModelStatus:
         sequence=outcome.sequence,
         transition_time=outcome.transition_time,
         probe=outcome.probe,
+        transfer=outcome.transfer,
         rejected=tuple(entry.revision for entry in record.rejected),
     )
     if target is None:
@@ -94,6 +95,7 @@ def _progress(record: Record) -> NodeModelStatus:
         "attempt": target.attempt,
         "sequence": record.sequence,
         "probe": target.probe,
+        "transfer": target.transfer,
     }
     return status.model_copy(update=under_way)
 

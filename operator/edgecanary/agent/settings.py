@@ -11,7 +11,7 @@ from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
-from edgecanary.clients.download import DownloadLimits
+from edgecanary.clients.download import DownloadPolicy
 from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
@@ -44,10 +44,11 @@ class AgentSettings:
     places: Places = field(default_factory=Places)
     notify_hook: LocalHook | None = None
     """Told which revision is active."""
-    download_ca_file: Path | None = None
     roots: TrustRoots | None = None
     """The keys that models must be signed with; None: models need no signature."""
-    download: DownloadLimits = field(default_factory=DownloadLimits)
+    download: DownloadPolicy = field(default_factory=DownloadPolicy)
+    download_spread_seconds: float = 10.0
+    """A download begins at a random time within so many seconds after its release was heard."""
     retry: RetryPace = field(default_factory=RetryPace)
     report: ReportPace = field(default_factory=ReportPace)
     probe: ProbeLimits = field(default_factory=ProbeLimits)

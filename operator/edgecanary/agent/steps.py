@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from edgecanary.agent.gatekeeper import Gatekeeper, while_allowed
 from edgecanary.agent.health import figures
@@ -149,12 +150,13 @@ class Steps:
             raise no_memory(error) from error
 
     async def _download(self, record: Record, target: Target) -> Step:
-        if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
-            await self._shop.installer.download(self._home, target)
-            return Step(Event.PASSED, record)
         download = self._shop.installer.download(self._home, target)
-        await while_allowed(download, lambda: self._may_download(record, target), LOOK_AGAIN_SECONDS)
-        return Step(Event.PASSED, record)
+        if not self._shop.gatekeeper.minds_downloads or self._home.is_installed(target.revision):
+            transfer = await download
+        else:
+            allowed = partial(self._may_download, record, target)
+            transfer = await while_allowed(download, allowed, LOOK_AGAIN_SECONDS)
+        return Step(Event.PASSED, record.aiming(target, transfer=transfer))
 
     async def _may_download(self, record: Record, target: Target) -> None:
         """Raises Delay when the device's conditions hold a download."""

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edgecanary.agent.installer import DownloadKind
 from edgecanary.agent.ports import ModelKey
 
 LABELS = ("namespace", "model", "revision", "version")
@@ -137,6 +138,14 @@ class Telemetry:
             ("layer",),
             registry=self.registry,
         )
+        self._downloads = Counter(
+            "edgecanary_download_bytes",
+            "Bytes fetched for models: full files, and deltas in their place.",
+            ("kind",),
+            registry=self.registry,
+        )
+        for kind in DownloadKind:
+            self._downloads.labels(kind)
         self._open: set[Identity] = set()
         self._drift: dict[Identity, DriftSource] = {}
         self.registry.register(_DriftCollector(self._drift))
@@ -207,6 +216,10 @@ class Telemetry:
             self._sandbox.labels(layer).set(0)
         for layer in in_force:
             self._sandbox.labels(layer).set(1)
+
+    def count_download(self, kind: DownloadKind, count: int) -> None:
+        """Counts bytes that came from a store."""
+        self._downloads.labels(kind).inc(count)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""

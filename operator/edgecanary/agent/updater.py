@@ -34,6 +34,7 @@ from edgecanary.agent.orders import (
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import DISK_FAILED, Outcome, Record, Verdict
 from edgecanary.agent.restart import found_at_start, hold_seconds, loads_at_start
+from edgecanary.agent.retry import Retry
 from edgecanary.agent.steps import Step, Steps, Workshop
 from edgecanary.api.edgenode import ModelResult
 from edgecanary.base.errors import EdgecanaryError
@@ -74,6 +75,7 @@ class Updater:
         self._on_outcome = on_outcome
         self._order: Order | None = None
         self._wake = asyncio.Event()
+        self._retry = Retry()
         self._marked = marked
         self._guard = Guard(self._steps, self._wake.set)
         self._steady = False
@@ -120,6 +122,8 @@ class Updater:
             await self._rest()
         elif self._is_superseded():
             await self._advance(Step(Event.SUPERSEDED, self.record))
+        elif wait := self._retry.seconds_left(self.record.target):
+            await self._sleep(wait)
         elif self.record.state is not State.SETTLED:
             await self._work()
 
@@ -371,10 +375,12 @@ class Updater:
     async def _pause(self, delay: Delay) -> None:
         """Reports why the work is held up, and waits for the next try or an order."""
         await self._note(self._pending(delay))
-        if delay.after_seconds is not None:
-            await self._sleep(delay.after_seconds)
-        else:
-            await self._sleep(self._backoff.next() if delay.retry else None)
+        seconds = delay.after_seconds
+        if seconds is None and delay.retry:
+            seconds = self._backoff.next(delay.left_alone_seconds)
+            if delay.is_delivery:
+                self._retry.put_off(self.record.target, seconds)
+        await self._sleep(seconds)
 
     def _pending(self, delay: Delay) -> Outcome:
         return waiting(self.record, delay.verdict, self._shop.clock.now())

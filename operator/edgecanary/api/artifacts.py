@@ -38,15 +38,14 @@ FilePath = Annotated[
 """A relative path whose segments start with a letter, digit or underscore: `..`, absolute paths, hidden
 files, NUL and backslashes cannot be written."""
 
-SourceUri = Annotated[
-    str,
-    patterned(
-        r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9]/|https://[^\x00- /?#@]+/)[^\x00- ]+$",
-        "must be s3://bucket/key or https://host/path, without spaces or a user name",
-        max_length=2048,
-    ),
-]
+_SOURCE = r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9]/|https://[^\x00- /?#@]+/)[^\x00- ]+$"
+_SOURCE_RULE = "must be s3://bucket/key or https://host/path, without spaces or a user name"
+
+SourceUri = Annotated[str, patterned(_SOURCE, _SOURCE_RULE, max_length=2048)]
 """Where the operator finds a file: `s3://bucket/key` or `https://host/path`."""
+
+DeltaUri = Annotated[str, patterned(_SOURCE, _SOURCE_RULE, max_length=512)]
+"""The same for a delta; shorter, since there may be so many that the API server would refuse the rule."""
 
 TensorName = Annotated[str, Field(min_length=1, max_length=253)]
 Dimension = Annotated[int, Field(ge=-1, le=2**31 - 1)]
@@ -79,8 +78,48 @@ class DataType(StrEnum):
     BYTES = "BYTES"
 
 
+class DeltaFormat(StrEnum):
+    """How a delta says what the new file is."""
+
+    ZSTD_PATCH = "ZstdPatch"
+    """zstd with the old file as its dictionary: for files that share stretches of bytes."""
+    XOR_ZSTD = "XorZstd"
+    """Byte planes of old XOR new, then zstd: for weights that were trained a little further."""
+
+
+class FileDelta(ApiModel):
+    """A file from which a node that has an older version makes the new one, to fetch less.
+
+    `edgecanary model delta` makes it. A node takes it when it holds the older file and the delta is smaller than
+    85 % of the file; the result's digest must be the file's, else the whole file is fetched.
+    """
+
+    from_sha256: Digest = Field(description="SHA-256 of the older file, 64 lower-case hexadecimal digits.")
+    format: DeltaFormat = Field(description="How the delta is made: ZstdPatch or XorZstd.")
+    uri: DeltaUri = Field(description="Where the delta comes from: s3://bucket/key or https://host/path.")
+    sha256: Digest = Field(description="SHA-256 of the delta's bytes, 64 lower-case hexadecimal digits.")
+    size_bytes: int = Field(ge=1, le=MAX_FILE_BYTES, description="Length of the delta in bytes.")
+
+
+MAX_DELTAS = 4
+"""The most deltas of one file: for as many older versions."""
+
+FILE_RULES = (
+    Rule(
+        "!has(self.deltas) || self.deltas.all(d, d.sizeBytes < self.sizeBytes)",
+        "deltas must be smaller than the file",
+    ),
+    Rule(
+        "!has(self.deltas) || self.deltas.all(d, d.fromSha256 != self.sha256)",
+        "deltas must be from other files than this one",
+    ),
+)
+
+
 class ModelFile(ApiModel):
     """One file of a variant."""
+
+    model_config = rules(*FILE_RULES)
 
     path: FilePath = Field(
         description="Where the file lies inside the revision's directory; a relative path without `..`."
@@ -88,6 +127,12 @@ class ModelFile(ApiModel):
     uri: SourceUri = Field(description="Where the file comes from: s3://bucket/key or https://host/path.")
     sha256: Digest = Field(description="SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.")
     size_bytes: int = Field(ge=1, le=MAX_FILE_BYTES, description="Length of the file in bytes.")
+    deltas: tuple[FileDelta, ...] = Field(
+        default=(),
+        max_length=MAX_DELTAS,
+        description="How nodes get the file from an older one; they change nothing about what it is.",
+        json_schema_extra=list_map("fromSha256"),
+    )
 
 
 class VariantRequirements(ApiModel):

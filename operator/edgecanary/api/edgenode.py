@@ -89,6 +89,13 @@ class ProbeMeasurement(ApiModel):
     )
 
 
+class Transfer(ApiModel):
+    """What was fetched for the desired revision, by the process that finished it."""
+
+    full_bytes: int = Field(default=0, ge=0, description="Bytes that came of files as they are.")
+    delta_bytes: int = Field(default=0, ge=0, description="Bytes that came of deltas, in place of files.")
+
+
 class NodeModelStatus(ApiModel):
     """One model on this node."""
 
@@ -121,6 +128,9 @@ class NodeModelStatus(ApiModel):
         default="",
         description="What of the agent's own files was found damaged and how it was made good, until the "
         "node takes up another revision.",
+    )
+    transfer: Transfer | None = Field(
+        default=None, description="What was fetched for the desired revision, in bytes."
     )
     rejected: tuple[Digest, ...] = Field(
         default=(),

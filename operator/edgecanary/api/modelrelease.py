@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgecanary.api import API_VERSION
-from edgecanary.api.artifacts import VARIANT_RULES, Golden, ModelFile, ModelIO, Profile, Variant
+from edgecanary.api.artifacts import (
+    FILE_RULES,
+    MAX_DELTAS,
+    VARIANT_RULES,
+    FileDelta,
+    Golden,
+    ModelFile,
+    ModelIO,
+    Profile,
+    Variant,
+)
 from edgecanary.api.fields import (
     LIST_ATOMIC,
     LIST_SET,
@@ -43,9 +53,25 @@ RankBound = Annotated[
 """A rank bound in 17 hexadecimal digits, `00000000000000000` (nobody) to `10000000000000000` (everybody)."""
 
 
+class ReleasedDelta(FileDelta):
+    """A delta with the address from which nodes fetch it."""
+
+    url: DownloadUrl | None = Field(
+        default=None, description="Address for download: presigned for s3://, the uri itself for https://."
+    )
+
+
 class ReleasedFile(ModelFile):
     """A file with the address from which nodes fetch it."""
 
+    model_config = rules(*FILE_RULES)
+
+    deltas: tuple[ReleasedDelta, ...] = Field(
+        default=(),
+        max_length=MAX_DELTAS,
+        description="How nodes get the file from an older one; they change nothing about what it is.",
+        json_schema_extra=list_map("fromSha256"),
+    )
     url: DownloadUrl | None = Field(
         default=None, description="Address for download: presigned for s3://, the uri itself for https://."
     )

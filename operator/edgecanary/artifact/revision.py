@@ -11,9 +11,9 @@ def revision_digest(spec: EdgeModelSpec) -> str:
     """SHA-256, in hexadecimal, of the canonical JSON of what decides the model's behaviour.
 
     In: the variants with their files' paths, digests and sizes, requirements and budgets; the tensors; the
-    golden cases and tolerances; the drift profile; `serve`. Out: the version's name, where the files lie and the
-    Secret to get them with. So moving files to another bucket or renaming the version rolls nothing out, and a
-    rejected model stays rejected under a new name.
+    golden cases and tolerances; the drift profile; `serve`. Out: the version's name, where the files lie, the
+    Secret to get them with and the deltas between files. So moving files to another bucket, renaming the version or
+    adding a delta rolls nothing out, and a rejected model stays rejected under a new name.
     """
     return digest_of(behaviour(spec))
 
@@ -40,6 +40,6 @@ def behaviour(spec: EdgeModelSpec) -> JsonObject:
             "signature": True,
             "golden": {"uri"},
             "profile": {"uri"},
-            "variants": {"__all__": {"files": {"__all__": {"uri"}}}},
+            "variants": {"__all__": {"files": {"__all__": {"uri", "deltas"}}}},
         },
     )

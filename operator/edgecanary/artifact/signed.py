@@ -164,7 +164,7 @@ def _essence(variant: Variant) -> JsonObject:
         mode="json",
         by_alias=True,
         exclude_none=True,
-        exclude={"files": {"__all__": {"uri", "url"}}},
+        exclude={"files": {"__all__": {"uri", "url", "deltas"}}},
     )
 
 

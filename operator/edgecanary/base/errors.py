@@ -29,7 +29,14 @@ class InvalidInput(EdgecanaryError):
 
 
 class Unavailable(EdgecanaryError):
-    """Something outside did not answer, or not in time; retrying later may help."""
+    """Something outside did not answer, or not in time; retrying later may help.
+
+    `retry_after_seconds` is what the other side asked to be left alone for; 0 when it did not.
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(reason, message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Conflict(EdgecanaryError):

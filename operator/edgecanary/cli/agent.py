@@ -21,6 +21,7 @@ from edgecanary.base.quantities import parse_bytes
 from edgecanary.cli import agent_install, agent_push
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
+from edgecanary.clients.download import DownloadPolicy
 from edgecanary.clients.keyfiles import load_roots
 from edgecanary.clients.localhook import parse_hook
 from edgecanary.clients.nodeaccess import ApiAccess
@@ -57,6 +58,23 @@ def add_flags(flags: Flags) -> None:
         metavar="NAME",
     )
     flags.text("--download-ca-file", default=None, help="certificates to trust for downloads", metavar="FILE")
+    flags.text(
+        "--download-rate-limit",
+        default=None,
+        help="bytes per second for all downloads together, such as 500k; no limit by default",
+        metavar="QUANTITY",
+    )
+    flags.seconds(
+        "--download-spread-seconds",
+        default=10.0,
+        help="a download begins within so many seconds, at random, so that a fleet does not ask all at once",
+        zero=True,
+    )
+    flags.many(
+        "--download-redirect-host",
+        help="a host that a redirect may lead to though its address is local; may be repeated",
+        metavar="HOST",
+    )
     flags.text("--disk-margin", default="64Mi", help="what must stay free on the disk", metavar="QUANTITY")
     flags.text(
         "--disk-budget",
@@ -150,7 +168,8 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
             margin_bytes=parse_bytes(options.disk_margin, field="--disk-margin"),
             limit_bytes=_bytes(options.disk_budget, "--disk-budget"),
         ),
-        download_ca_file=_path(options.download_ca_file),
+        download=_download(options),
+        download_spread_seconds=options.download_spread_seconds,
         roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
@@ -187,6 +206,15 @@ def _places(options: argparse.Namespace) -> Places:
         metered_file=_path(options.metered_file),
         hold_file=_path(options.hold_file),
         hold_hook=parse_hook(options.hold_url, field="--hold-url") if options.hold_url else None,
+    )
+
+
+def _download(options: argparse.Namespace) -> DownloadPolicy:
+    limit = options.download_rate_limit
+    return DownloadPolicy(
+        ca_file=_path(options.download_ca_file),
+        bytes_per_second=None if limit is None else parse_bytes(limit, field="--download-rate-limit"),
+        redirect_hosts=tuple(options.download_redirect_host or ()),
     )
 
 

@@ -24,9 +24,9 @@ class Flags:
         """A flag with a text value."""
         self._add(flag, str, default, help, metavar)
 
-    def seconds(self, flag: str, *, default: float, help: str) -> None:  # noqa: A002
-        """A flag with a duration in seconds."""
-        self._add(flag, _positive_seconds, default, help, "SECONDS")
+    def seconds(self, flag: str, *, default: float, help: str, zero: bool = False) -> None:  # noqa: A002
+        """A flag with a duration in seconds, above 0 unless `zero` allows that."""
+        self._add(flag, _seconds if zero else _positive_seconds, default, help, "SECONDS")
 
     def count(self, flag: str, *, default: int, help: str) -> None:  # noqa: A002
         """A flag with a whole number of at least 1."""
@@ -84,13 +84,24 @@ def variable(flag: str) -> str:
 
 
 def _positive_seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
     return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
 
 
 def _positive_count(text: str) -> int:

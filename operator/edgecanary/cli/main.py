@@ -12,7 +12,7 @@ from edgecanary.cli import lazy
 COMMANDS = {
     "operator": "run the operator, in or out of a cluster",
     "agent": "run the node agent",
-    "model": "sign a model, and check its signatures",
+    "model": "prepare a model for release: deltas, signatures",
     "rollout": "plan a rollout, or ask why one stands where it does",
     "simulate": "play a rollout on a simulated fleet",
 }

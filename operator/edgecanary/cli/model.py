@@ -1,7 +1,7 @@
-"""`edgecanary model`: sign an EdgeModel, and check its signatures as a node would.
+"""`edgecanary model`: prepare a model for release: deltas between files, signatures and their check.
 
 Exit codes: 0 for success, 1 when signatures do not count or a file cannot be written, 2 for wrong usage or a
-file that breaks a rule.
+file that breaks a rule, 3 when a delta would not be worth it.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from edgecanary.base.errors import InvalidInput
 from edgecanary.cli import lazy
 
 EXIT_WRONG_INPUT = 2
+EXIT_NOT_WORTH_IT = 3
+DELTA_FORMATS = ("auto", "ZstdPatch", "XorZstd")
 
 
 class Action(Protocol):
@@ -37,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     text = (__doc__ or "").partition("\n\n")
     parser = subparsers.add_parser(
         "model",
-        help="sign a model, and check its signatures",
+        help="prepare a model for release: deltas, signatures",
         description=text[0],
         epilog=text[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -109,7 +111,31 @@ def _verify_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _delta_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("old", help="the file that nodes have, of an older version", metavar="OLD")
+    add("new", help="the file that they are to get", metavar="NEW")
+    add("-o", "--output", required=True, help="where to write the delta", metavar="FILE")
+    add(
+        "--format", choices=DELTA_FORMATS, default="auto",
+        help="ZstdPatch for files that share stretches of bytes, XorZstd for weights that were trained further; "
+        "auto takes the smaller (default: auto)",
+    )  # fmt: skip
+    add("--level", type=_level, default=19, help="effort, 1 to 19 (default: 19)", metavar="N")
+    add(
+        "--uri", default="s3://BUCKET/KEY", help="where you will put it, for the printed manifest",
+        metavar="URI",
+    )  # fmt: skip
+
+
+def _level(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 19:
+        raise argparse.ArgumentTypeError(f"must be a whole number within 1 and 19, got {text!r}")
+    return int(text)
+
+
 _ACTIONS = {
+    "delta": _Entry("make a delta from an older file, for nodes to fetch less", _delta_flags),
     "sign": _Entry("make a signing key, or sign EdgeModels in a manifest", _sign_flags),
     "verify": _Entry("say what is signed in a manifest, and whether nodes would take it", _verify_flags),
 }

@@ -14,12 +14,21 @@ class Backoff:
         self._cap = cap_seconds
         self._failures = 0
 
-    def next(self) -> float:
-        """Seconds to wait after one more failure."""
+    def next(self, after: float = 0.0) -> float:
+        """Seconds to wait after one more failure.
+
+        Where the server asked to be left alone for `after` seconds the wait is not shorter, and random over at
+        least as long again: it told every node the same.
+        """
         bound = min(self._cap, self._first * 2 ** min(self._failures, 32))
         self._failures += 1
-        return random.uniform(0, bound)  # noqa: S311 - spreads load, keeps no secret
+        return after + spread(max(bound, after))
 
     def reset(self) -> None:
         """Starts over after a success."""
         self._failures = 0
+
+
+def spread(seconds: float) -> float:
+    """A random wait between 0 and so many seconds, for what many nodes would do at the same moment."""
+    return random.uniform(0, seconds)  # noqa: S311 - spreads load, keeps no secret

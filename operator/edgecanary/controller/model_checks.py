@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgecanary.analysis.profile import parse_profile
-from edgecanary.api.artifacts import MAX_FILE_BYTES, Format, Golden, ModelFile, Profile, Variant
+from edgecanary.api.artifacts import MAX_FILE_BYTES, FileDelta, Format, Golden, ModelFile, Profile, Variant
 from edgecanary.api.edgemodel import EdgeModelSpec, VariantStatus, VariantVerdict
 from edgecanary.artifact.golden import check_golden
 from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS, check_content
@@ -108,6 +108,8 @@ def _check_variant(
                 _check_onnx(spec, variant, file, where, store, domains)
             else:
                 _fetch(file, where, store, _ignore)
+            for number, delta in enumerate(file.deltas):
+                _fetch(delta, f"{where}.deltas[{number}]", store, _ignore)
     except InvalidInput as error:
         verdict = VariantStatus(
             name=variant.name, verdict=VariantVerdict.REJECTED, reason=error.reason, message=error.message
@@ -159,7 +161,9 @@ def _check_profile(spec: EdgeModelSpec, store: ObjectStore) -> None:
     parse_profile(bytes(content), spec.io)
 
 
-def _fetch(file: ModelFile | Golden | Profile, field: str, store: ObjectStore, sink: Sink) -> None:
+def _fetch(
+    file: ModelFile | FileDelta | Golden | Profile, field: str, store: ObjectStore, sink: Sink
+) -> None:
     """Streams a file into `sink`. Raises InvalidInput when its length or digest is not the declared one."""
     seconds = _GRACE_SECONDS + file.size_bytes / _LEAST_BYTES_PER_SECOND
     digest, length = hashlib.sha256(), 0
@@ -180,7 +184,7 @@ def _fetch(file: ModelFile | Golden | Profile, field: str, store: ObjectStore, s
         raise InvalidInput(f"{field}.sha256", f"{rule}; {advice}", reason="DigestMismatch")
 
 
-def _wrong_size(file: ModelFile | Golden | Profile, field: str, found: str) -> InvalidInput:
+def _wrong_size(file: ModelFile | FileDelta | Golden | Profile, field: str, found: str) -> InvalidInput:
     rule = f"the file at {file.uri} has {found} bytes, declared are {file.size_bytes}"
     advice = "upload the right file or correct the size"
     return InvalidInput(f"{field}.sizeBytes", f"{rule}; {advice}", reason="SizeMismatch")

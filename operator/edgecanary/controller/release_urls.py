@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from edgecanary.api.modelrelease import (
     ModelReleaseSpec,
+    ReleasedDelta,
     ReleasedFile,
     ReleasedGolden,
     ReleasedProfile,
@@ -107,9 +108,7 @@ def _carry_over(statement: S, old: RevisionStatement) -> S | None:
 
 def _with_urls(statement: S, urls: dict[str, str], end: datetime | None) -> S:
     variants = tuple(
-        variant.model_copy(
-            update={"files": tuple(f.model_copy(update={"url": urls[f.uri]}) for f in variant.files)}
-        )
+        variant.model_copy(update={"files": tuple(_with_url(file, urls) for file in variant.files)})
         for variant in statement.variants
     )
     golden, profile = statement.golden, statement.profile
@@ -122,9 +121,20 @@ def _with_urls(statement: S, urls: dict[str, str], end: datetime | None) -> S:
     )
 
 
-def _files(statement: RevisionStatement) -> list[ReleasedFile | ReleasedGolden | ReleasedProfile]:
-    others = (file for file in (statement.golden, statement.profile) if file is not None)
-    return [*(file for v in statement.variants for file in v.files), *others]
+_Located = ReleasedFile | ReleasedDelta | ReleasedGolden | ReleasedProfile
+
+
+def _with_url(file: ReleasedFile, urls: dict[str, str]) -> ReleasedFile:
+    deltas = tuple(delta.model_copy(update={"url": urls[delta.uri]}) for delta in file.deltas)
+    return file.model_copy(update={"url": urls[file.uri], "deltas": deltas})
+
+
+def _files(statement: RevisionStatement) -> list[_Located]:
+    found: list[_Located] = []
+    for variant in statement.variants:
+        for file in variant.files:
+            found += [file, *file.deltas]
+    return [*found, *(extra for extra in (statement.golden, statement.profile) if extra is not None)]
 
 
 def _uris(statement: RevisionStatement) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from edgecanary.api.edgemodel import EdgeModelSpec
-from edgecanary.api.modelrelease import CanaryStatement, RevisionStatement
+from edgecanary.api.modelrelease import CanaryStatement, ReleasedFile, RevisionStatement
 from edgecanary.api.rollout_status import RevisionReference
 from edgecanary.rollout.cohort import Stratum, to_cutoffs
 
@@ -17,7 +17,7 @@ def state(spec: EdgeModelSpec, revision: str) -> RevisionStatement:
 def without_urls(statement: RevisionStatement) -> RevisionStatement:
     """The statement without download addresses; what the planner works with."""
     variants = tuple(
-        variant.model_copy(update={"files": tuple(f.model_copy(update={"url": None}) for f in variant.files)})
+        variant.model_copy(update={"files": tuple(_without_urls(file) for file in variant.files)})
         for variant in statement.variants
     )
     golden = statement.golden.model_copy(update={"url": None}) if statement.golden else None
@@ -25,6 +25,11 @@ def without_urls(statement: RevisionStatement) -> RevisionStatement:
     return plain(statement).model_copy(
         update={"variants": variants, "golden": golden, "profile": profile, "urls_expire_at": None}
     )
+
+
+def _without_urls(file: ReleasedFile) -> ReleasedFile:
+    deltas = tuple(delta.model_copy(update={"url": None}) for delta in file.deltas)
+    return file.model_copy(update={"url": None, "deltas": deltas})
 
 
 def plain(statement: RevisionStatement) -> RevisionStatement:

@@ -43,6 +43,7 @@ def _revisions(field: str) -> None:
     TABLE.refuses(f"{field}.urlsExpireAt", "tomorrow", "2026-08-22", says="must be of type date-time")
     variants(TABLE, f"{field}.variants", _AS_PATTERNS)
     _urls(f"{field}.variants[0].files[0].url")
+    _urls(f"{field}.variants[0].files[0].deltas[0].url")
     tensors(TABLE, f"{field}.io")
     golden(TABLE, f"{field}.golden", _AS_PATTERNS)
     _urls(f"{field}.golden.url")

@@ -33,6 +33,7 @@ def _origin(kind_name: str) -> JsonObject:
 def _edge_model() -> JsonObject:
     model, _ = design_objects()
     model = put(model, "spec.profile", _PROFILE)
+    model = put(model, "spec.variants[0].files[0].deltas", [_DELTA])
     return put(model, "spec.variants[0].requires.nodeSelector.matchExpressions", _SITE_IN_NORTH)
 
 
@@ -47,6 +48,8 @@ def _model_release() -> JsonObject:
     release = put(release, "spec.nodeSelector.matchExpressions", _SITE_IN_NORTH)
     release = put(release, "spec.canary.sourceSecretRef", {"name": "model-bucket"})
     release = put(release, "spec.canary.variants[0].requires.nodeSelector.matchExpressions", _SITE_IN_NORTH)
+    addressed: JsonObject = {**_DELTA, "url": "https://models.example.com/pump.delta"}
+    release = put(release, "spec.canary.variants[0].files[0].deltas", [addressed])
     canary = as_object(get(release, "spec.canary"))
     stable = {key: value for key, value in canary.items() if key not in ("attempt", "cutoffs")}
     return put(release, "spec.stable", {**stable, "revision": "0" * 64})
@@ -57,6 +60,13 @@ def _edge_node() -> JsonObject:
 
 
 _PROFILE: JsonValue = {"uri": "s3://models/pump/profile.json", "sha256": "a" * 64, "sizeBytes": 2310}
+_DELTA: JsonObject = {
+    "fromSha256": "d" * 64,
+    "format": "XorZstd",
+    "uri": "s3://models/pump.delta",
+    "sha256": "e" * 64,
+    "sizeBytes": 1000,
+}
 _SITE_IN_NORTH: JsonValue = [{"key": "site", "operator": "In", "values": ["north"]}]
 _ORIGINS = {
     EDGE_MODEL.name: _edge_model,

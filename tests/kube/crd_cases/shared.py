@@ -77,7 +77,7 @@ def decimals(table: Table, field: str, words: Words, *, good: Sequence[str]) -> 
     table.refuses(field, 0.75, says='must be of type string: "number"')
 
 
-def uris(table: Table, field: str, words: Words) -> None:
+def uris(table: Table, field: str, words: Words, *, longest: int = 2048) -> None:
     """Where the operator finds a file."""
     good = (
         "s3://models/pump.onnx",
@@ -108,7 +108,7 @@ def uris(table: Table, field: str, words: Words) -> None:
     )
     says = words.of("must be s3://bucket/key or https://host/path, without spaces or a user name")
     table.text(field, good=good, bad=bad, says=says)
-    table.longest(field, 2048, "s3://models/")
+    table.longest(field, longest, "s3://models/")
 
 
 def label_keys(table: Table, field: str, words: Words) -> None:

@@ -86,8 +86,46 @@ def _files(table: Table, variant: str, build: JsonObject, words: Words) -> None:
     table.needs(*(f"{files}[0].{name}" for name in ("path", "uri", "sha256", "sizeBytes")))
     uris(table, f"{files}[0].uri", words)
     digests(table, f"{files}[0].sha256", words)
-    table.between(f"{files}[0].sizeBytes", 1, 2**40)
-    table.refuses(f"{files}[0].sizeBytes", 0, -1, says="should be greater than or equal to 1")
+    size = f"{files}[0].sizeBytes"
+    # A file without deltas: with them it must be larger than each.
+    table.takes(f"{files}[0]", *({**file_at("model.onnx"), "sizeBytes": n} for n in (1, 2**40)), at=size)
+    _outside(table, size)
+    _deltas(table, f"{files}[0]", words)
+
+
+def _deltas(table: Table, file: str, words: Words) -> None:
+    field = f"{file}.deltas"
+    first = as_object(get(valid_object(table.kind), f"{field}[0]"))
+
+    def from_file(number: int) -> JsonObject:
+        return {**first, "fromSha256": f"{number:064x}"}
+
+    table.takes(field, [])
+    table.sized(field, from_file, high=4)
+    table.unique(field, from_file(1), from_file(2), {**from_file(1), "format": "ZstdPatch"})
+    table.needs(*(f"{field}[0].{name}" for name in ("fromSha256", "format", "uri", "sha256", "sizeBytes")))
+    digests(table, f"{field}[0].fromSha256", words)
+    digests(table, f"{field}[0].sha256", words)
+    uris(table, f"{field}[0].uri", words, longest=512)
+    table.one_of(f"{field}[0].format", "ZstdPatch", "XorZstd")
+    _outside(table, f"{field}[0].sizeBytes")
+    whole = as_object(get(valid_object(table.kind), file))
+    table.takes(file, whole)
+    for size in (1, 2**40 - 1):
+        resized: JsonValue = {**first, "sizeBytes": size}
+        barely: JsonObject = {**whole, "deltas": [resized], "sizeBytes": size + 1}
+        table.takes(file, barely, at=f"{field}[0].sizeBytes")
+        table.refuses(file, {**barely, "sizeBytes": size}, says="deltas must be smaller than the file")
+    table.refuses(
+        file, {**whole, "sha256": first["fromSha256"]}, says="deltas must be from other files than this one"
+    )
+
+
+def _outside(table: Table, field: str) -> None:
+    """Sizes that no file has."""
+    table.refuses(field, 0, -1, says="should be greater than or equal to 1")
+    table.refuses(field, 2**40 + 1, says="should be less than or equal to ")
+    table.refuses(field, "7", says='must be of type integer: "string"')
 
 
 def _requires(table: Table, field: str, words: Words) -> None:

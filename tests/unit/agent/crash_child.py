@@ -72,6 +72,7 @@ async def main(arguments: list[str]) -> None:
         access=ApiAccess("http://127.0.0.1:1"),
         listen="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
+        download_spread_seconds=0,
         report=ReportPace(start_spread_seconds=0.01),
     )
     stopping = asyncio.Event()

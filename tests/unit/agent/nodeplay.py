@@ -22,7 +22,7 @@ from edgecanary.agent.updater import RetryPace
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
 from edgecanary.api.modelrelease import ModelRelease, RevisionStatement
-from edgecanary.clients.download import Downloader, DownloadLimits
+from edgecanary.clients.download import Downloader, DownloadLimits, DownloadPolicy
 from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
@@ -110,16 +110,17 @@ async def node(
     budget: int | None = None,
     roots: TrustRoots | None = None,
     disk: DiskBudget = MARGIN,
+    spread_seconds: float = 0.0,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
-    fetcher = Downloader(DownloadLimits(connect_seconds=5, stall_seconds=300))
+    fetcher = Downloader(DownloadPolicy(limits=DownloadLimits(connect_seconds=5, stall_seconds=300)))
     guard = Guard(roots, data / "trust.json", clock) if roots else None
     workshop = Workshop(
         store,
-        Installer(store, fetcher, disk),
+        Installer(store, fetcher, disk, spread_seconds=spread_seconds),
         prober,
         server,
         clock,

@@ -176,6 +176,84 @@ async def test_a_part_from_before_a_restart_is_gone_on_with(
     assert [seen.range for seen in files.seen] == [None, "bytes=100000-"]
 
 
+def renewed(files: FileServer) -> RevisionStatement:
+    """The same revision at another address."""
+    return statement(
+        "1.0.0", publish=lambda path, data: files.put(f"/renewed{path}", data), files={"model.onnx": MODEL}
+    )
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_store_that_asks_to_be_left_alone_is_and_no_step_of_the_rollout_changes_that(
+    tmp_path: Path, files: FileServer, a: RevisionStatement, status: int
+) -> None:
+    files.behaviour = Behaviour(status=status, headers={"Retry-After": "600"})
+    releases = Releases()
+    async with node(tmp_path) as edge:
+        edge.hear(releases.next(stable=a))
+        await until(lambda: edge.record.outcome.reason == "ServerError")
+        assert "it asks to be left alone for 600 s" in edge.record.outcome.message
+        files.behaviour = Behaviour()
+        for _ in range(3):
+            edge.hear(releases.next(stable=a))
+            await quiet()
+        assert len(files.seen) == 1
+        assert edge.record.sequence == 4, "what the release says is known all the same"
+
+        edge.hear(releases.next(stable=renewed(files)))
+        await edge.settles(a)
+
+
+async def test_a_node_that_waits_for_the_store_goes_elsewhere_at_once_when_the_release_does(
+    tmp_path: Path, files: FileServer, a: RevisionStatement
+) -> None:
+    b = statement("2.0.0", publish=files.put)
+    files.behaviour = Behaviour(status=503, headers={"Retry-After": "600"})
+    releases = Releases()
+    async with node(tmp_path) as edge:
+        edge.hear(releases.next(stable=a))
+        await until(lambda: edge.record.outcome.reason == "ServerError")
+        files.behaviour = Behaviour()
+        edge.hear(releases.next(stable=b))
+        await edge.settles(b)
+
+
+async def test_a_download_begins_at_a_random_time_of_its_own_and_another_order_ends_the_wait(
+    tmp_path: Path, files: FileServer, a: RevisionStatement
+) -> None:
+    releases = Releases()
+    async with node(tmp_path, spread_seconds=1e6) as edge:
+        edge.hear(releases.next(stable=a))
+        await edge.reaches(State.DOWNLOAD)
+        await quiet()
+        assert files.seen == []
+        edge.hear(releases.next())
+        await edge.reaches(State.SETTLED)
+
+
+async def test_only_the_first_try_at_an_address_is_spread(
+    tmp_path: Path, files: FileServer, a: RevisionStatement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def no_wait(seconds: float) -> float:
+        waits.append(seconds)
+        return 0.0
+
+    monkeypatch.setattr("edgecanary.agent.installer.spread", no_wait)
+    files.behaviour = Behaviour(status=403)
+    releases = Releases()
+    async with node(tmp_path, spread_seconds=7.0) as edge:
+        edge.hear(releases.next(stable=a))
+        await until(lambda: len(files.seen) > 3)
+        assert waits == [7.0]
+        files.behaviour = Behaviour()
+        edge.hear(releases.next(stable=renewed(files)))
+        await edge.settles(a)
+
+    assert waits == [7.0, 7.0], "a renewed address is news for every node at once too"
+
+
 async def test_a_node_that_stops_does_not_wait_for_a_silent_server(
     tmp_path: Path, files: FileServer, a: RevisionStatement
 ) -> None:

@@ -75,6 +75,8 @@ def test_only_rules_between_fields_types_and_duplicates_are_left_to_the_server()
     kept = ("must be of type integer", "must be of type boolean", "Duplicate")
     said = {case.says.split(", got ")[0] for case in _LEFT_TO_THE_SERVER if not case.says.startswith(kept)}
     assert said == {
+        "deltas must be from other files than this one",
+        "deltas must be smaller than the file",
         "entrypoint must be the path of one of the variant's files",
         "no file's path must be the folder of another file",
         "values must not be empty for In and NotIn and must be empty for Exists and DoesNotExist",

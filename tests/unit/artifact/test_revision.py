@@ -85,6 +85,19 @@ def test_what_decides_behaviour_makes_another_revision(path: str, value: object)
         ("variants.0.files.0.uri", "https://models.example.com/m.onnx"),
         ("golden.uri", "s3://elsewhere/golden.npz"),
         ("sourceSecretRef", {"name": "other-secret"}),
+        ("variants.0.files.0.deltas", []),
+        (
+            "variants.0.files.0.deltas",
+            [
+                {
+                    "fromSha256": "3" * 64,
+                    "format": "XorZstd",
+                    "uri": "s3://models/m.delta",
+                    "sha256": "4" * 64,
+                    "sizeBytes": 3,
+                }
+            ],
+        ),
     ],
 )
 def test_names_and_places_do_not(path: str, value: object) -> None:

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
-from edgecanary.clients.download import Cancellation, Cancelled, Downloader, DownloadLimits
+from edgecanary.clients.download import (
+    Cancellation,
+    Cancelled,
+    Downloader,
+    DownloadLimits,
+    DownloadPolicy,
+)
 from tests.unit.fileserver import Behaviour, FileServer, file_server
 
 DATA = random.Random(7).randbytes(300_000)
@@ -30,7 +36,7 @@ def part(tmp_path: Path) -> Path:
 
 def fetch(server: FileServer, part: Path, *, size: int = len(DATA), stall_seconds: float = 20.0) -> None:
     limits = DownloadLimits(connect_seconds=5.0, stall_seconds=stall_seconds)
-    Downloader(limits).fetch(server.url(PATH), part, size, Cancellation())
+    Downloader(DownloadPolicy(limits=limits)).fetch(server.url(PATH), part, size, Cancellation())
 
 
 def test_a_whole_file_arrives_in_one_request(server: FileServer, part: Path) -> None:
@@ -190,6 +196,15 @@ def test_a_refusal_keeps_the_part_and_says_which_it_is(
     assert part.read_bytes() == DATA[:1000]
 
 
+def test_a_refusal_tells_how_long_to_stay_away(server: FileServer, part: Path) -> None:
+    server.behaviour = Behaviour(status=503, headers={"Retry-After": "90"})
+
+    with pytest.raises(Unavailable, match="HTTP 503; it asks to be left alone for 90 s") as caught:
+        fetch(server, part)
+
+    assert caught.value.retry_after_seconds == 90.0
+
+
 def test_a_server_that_falls_silent_is_given_up(server: FileServer, part: Path) -> None:
     server.behaviour = Behaviour(pause_after=1000)
 
@@ -223,7 +238,8 @@ def test_redirects_are_followed_and_keep_the_range(server: FileServer, part: Pat
     with file_server() as front:
         front.behaviour = Behaviour(status=307, location=server.url(PATH))
         front.put(PATH, b"")
-        Downloader().fetch(front.url(PATH), part, len(DATA), Cancellation())
+        policy = DownloadPolicy(redirect_hosts=("127.0.0.1",))
+        Downloader(policy).fetch(front.url(PATH), part, len(DATA), Cancellation())
 
     assert part.read_bytes() == DATA
     assert server.seen[0].range == "bytes=1000-"
@@ -253,7 +269,9 @@ def test_nobody_listening_is_unavailable(server: FileServer, part: Path) -> None
         url = gone.url(PATH)
 
     with pytest.raises(Unavailable) as caught:
-        Downloader(DownloadLimits(connect_seconds=2.0)).fetch(url, part, 10, Cancellation())
+        Downloader(DownloadPolicy(limits=DownloadLimits(connect_seconds=2.0))).fetch(
+            url, part, 10, Cancellation()
+        )
 
     assert caught.value.reason == "NoAnswer"
 
@@ -276,9 +294,8 @@ def test_cancelling_ends_a_transfer_that_waits_for_bytes(server: FileServer, par
 
     def work() -> None:
         try:
-            Downloader(DownloadLimits(stall_seconds=300)).fetch(
-                server.url(PATH), part, len(DATA), cancellation
-            )
+            policy = DownloadPolicy(limits=DownloadLimits(stall_seconds=300))
+            Downloader(policy).fetch(server.url(PATH), part, len(DATA), cancellation)
         except Cancelled as error:
             errors.append(error)
         ended.set()
@@ -304,4 +321,4 @@ def test_a_cancelled_transfer_does_not_begin(server: FileServer, part: Path) -> 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"downloadCAFile: .*nowhere\.pem"):
-        Downloader(ca_file=tmp_path / "nowhere.pem")
+        Downloader(DownloadPolicy(ca_file=tmp_path / "nowhere.pem"))

@@ -2,7 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from edgecanary.api.artifacts import Format, Golden, ModelFile, ModelIO, Profile, TensorSpec, Variant
+from edgecanary.api.artifacts import (
+    DeltaFormat,
+    FileDelta,
+    Format,
+    Golden,
+    ModelFile,
+    ModelIO,
+    Profile,
+    TensorSpec,
+    Variant,
+)
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.api.meta import LabelSelector, LocalSecretReference
 from edgecanary.api.modelrelease import ModelReleaseSpec, RevisionStatement
@@ -16,9 +26,16 @@ TENSOR = TensorSpec(name="x", dtype="FP32", shape=(-1,))
 
 
 def statement(
-    revision: str, *, scheme: str = "s3://bucket", keys: str | None = "keys", drift: bool = False
+    revision: str,
+    *,
+    scheme: str = "s3://bucket",
+    keys: str | None = "keys",
+    drift: bool = False,
+    deltas: tuple[FileDelta, ...] = (),
 ) -> RevisionStatement:
-    file = ModelFile(path="m.onnx", uri=f"{scheme}/{revision}/m.onnx", sha256="a" * 64, size_bytes=1)
+    file = ModelFile(
+        path="m.onnx", uri=f"{scheme}/{revision}/m.onnx", sha256="a" * 64, size_bytes=9, deltas=deltas
+    )
     spec = EdgeModelSpec(
         version="1",
         variants=(Variant(name="v", format=Format.ONNX, files=(file,), entrypoint="m.onnx"),),
@@ -121,6 +138,41 @@ def test_moved_files_get_new_addresses_though_the_revision_is_the_same() -> None
     first = policy.address(release(statement("a")), None, now=NOW).spec
     moved = policy.address(release(statement("a", scheme="s3://other")), first, now=NOW).spec
     assert urls(moved.stable) != urls(first.stable)
+
+
+def delta(source: str) -> FileDelta:
+    return FileDelta(
+        from_sha256=source * 64,
+        format=DeltaFormat.XOR_ZSTD,
+        uri=f"s3://bucket/{source}.delta",
+        sha256="d" * 64,
+        size_bytes=1,
+    )
+
+
+def test_deltas_get_addresses_as_files_do_and_lose_them_for_the_planner() -> None:
+    signer = Signer()
+    policy = UrlPolicy(signer, LIFE)
+    spec = policy.address(release(statement("a", deltas=(delta("b"), delta("c")))), None, now=NOW).spec
+    assert spec.stable is not None
+    found = spec.stable.variants[0].files[0].deltas
+    assert [entry.url for entry in found] == [
+        "https://store/bucket/b.delta?signature=2",
+        "https://store/bucket/c.delta?signature=3",
+    ]
+    planned = without_urls(spec.stable)
+    assert [entry.url for entry in planned.variants[0].files[0].deltas] == [None, None]
+    assert policy.address(release(planned), spec, now=NOW).spec == spec
+
+
+def test_a_delta_that_comes_later_is_signed_though_the_revision_is_the_same() -> None:
+    signer = Signer()
+    policy = UrlPolicy(signer, LIFE)
+    first = policy.address(release(statement("a")), None, now=NOW).spec
+    later = policy.address(release(statement("a", deltas=(delta("b"),))), first, now=NOW).spec
+    assert later.stable is not None
+    assert later.stable.variants[0].files[0].deltas[0].url is not None
+    assert differs(later, first)
 
 
 def test_another_secret_means_new_addresses() -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from edgecanary.api.artifacts import DeltaFormat, FileDelta
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.api.rollout_status import HistoryOutcome
+from edgecanary.artifact.revision import revision_digest
 from tests.unit.rollout.fleet_play import BAD, DOWN, GOOD, Stage, model, rollout
 from tests.unit.rollout.semantics.situation import situation
 
@@ -304,3 +306,51 @@ def test_a_stable_revision_that_is_described_nowhere_is_not_forgotten() -> None:
     stage.play(40)
     assert stage.reason == "RolledBack"
     assert stage.running(V2) == []
+
+
+@situation(
+    "Revisions",
+    when="deltas are added to the model's files, or changed, while it is rolled out or after",
+    then="it is the same revision: the release carries them, and no node, step or bake begins anew",
+)
+def test_a_delta_makes_no_other_revision() -> None:
+    stage = fleet()
+    stage.model = V2
+    stage.play(200)
+    assert (stage.reason, stage.step()) == ("Baking", "half"), stage.message
+    running, began = stage.running(V2), stage.status.step and stage.status.step.bake_start_time
+    started = stage.events.count("RolloutStarted")
+
+    stage.model = with_delta(V2, "s3://models/m.delta")
+    stage.play(40)
+    assert released_deltas(stage) == ["s3://models/m.delta"]
+    assert (stage.running(V2), stage.step()) == (running, "half")
+    assert stage.status.step is not None
+    assert stage.status.step.bake_start_time == began
+
+    promote(stage, stage.model)
+    stage.model = with_delta(V2, "s3://models/other.delta")
+    stage.play(40)
+    assert released_deltas(stage) == ["s3://models/other.delta"]
+    assert stage.reason == "Promoted"
+    assert stage.events.count("RolloutStarted") == started
+
+
+def with_delta(version: EdgeModel, uri: str) -> EdgeModel:
+    """The model with a delta for its file; its revision is the same."""
+    (variant,) = version.spec.variants
+    delta = FileDelta(
+        from_sha256="9" * 64, format=DeltaFormat.ZSTD_PATCH, uri=uri, sha256="8" * 64, size_bytes=1
+    )
+    file = variant.files[0].model_copy(update={"deltas": (delta,)})
+    spec = version.spec.model_copy(update={"variants": (variant.model_copy(update={"files": (file,)}),)})
+    assert revision_digest(spec) == revision_digest(version.spec)
+    return version.model_copy(update={"spec": spec})
+
+
+def released_deltas(stage: Stage) -> list[str]:
+    """Where the deltas of the wanted revision lie, by the release."""
+    assert stage.release is not None
+    stated = stage.release.spec.canary or stage.release.spec.stable
+    assert stated is not None
+    return [delta.uri for delta in stated.variants[0].files[0].deltas]
