@@ -121,6 +121,8 @@ class Steps:
             if revision != record.active:
                 log.warning("%s: serves its previous revision %s instead", self._key, revision[:12])
                 changes |= {"crashes": 0, "failing": None}
+            elif record.way_back in whole:
+                self.loader.compare(record, record.way_back)
             return record.model_copy(update=changes)
         if whole:
             raise Delay(
@@ -241,7 +243,11 @@ class Steps:
             raise _no_memory(error) from error
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
-        return Step(Event.RETURNED if target.proven else Event.PASSED, record)
+        if target.proven:
+            return Step(Event.RETURNED, record)
+        # Not after a return: what is left then was taken back for a reason.
+        self.loader.compare(record, record.active)
+        return Step(Event.PASSED, record)
 
     async def _health(self, record: Record, target: Target) -> Step:
         if not target.statement.serve:
