@@ -82,6 +82,10 @@ changelog: $(STAMP) ## Can the change log be built from its fragments?
 bench: have-tools ## Measure, and write docs/benchmarks.md.
 	@$(PYTHON) benchmarks/run.py $(ARGS)
 
+.PHONY: bench-agent
+bench-agent: $(STAMP) ## Measure the agent's serving beside other servers, and write docs/benchmarks-agent.md; about 8 minutes.
+	@$(PYTHON) benchmarks/serving/run.py $(ARGS)
+
 .PHONY: mutants
 mutants: $(STAMP) ## Break the planner and the gates line by line: which tests notice? Takes hours; ARGS=rollout/rank.py for a part.
 	@$(PYTHON) hack/mutants.py $(ARGS)

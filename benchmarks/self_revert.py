@@ -77,7 +77,7 @@ async def _round(data: Path, address: str, models: Mapping[str, bytes]) -> float
         node="n1",
         data_dir=data,
         access=ApiAccess("http://127.0.0.1:1"),
-        listen=f"127.0.0.1:{port}",
+        listen=(f"127.0.0.1:{port}",),
         metrics_address="127.0.0.1:0",
     )
     running = asyncio.create_task(Agent(settings, cluster).run(stopping))

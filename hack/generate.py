@@ -1,6 +1,6 @@
 """Writes all that is generated; `--check` writes nothing and fails when something differs.
 
-That is crds/, docs/reference/api.md, docs/guides/rollout-semantics.md, tests/sim/golden and the example in
+That is crds/, docs/reference, docs/guides/rollout-semantics.md, tests/sim/golden and the example in
 docs/guides/simulator.md, and of the agent its faults and its diagram.
 """
 

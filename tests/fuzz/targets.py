@@ -208,7 +208,7 @@ def infer(data: bytes) -> None:
         array = request.feeds[tensor.name]
         if not shape_fits(array.shape, tensor.shape):
             raise Broken(f"{tensor.name} has shape {array.shape}")
-    codec.encode({"model_name": "m"}, request, {w.name: request.feeds["x"] for w in request.outputs})
+    codec.encode("m", "r", request, {w.name: request.feeds["x"] for w in request.outputs})
 
 
 def feedback(data: bytes) -> None:

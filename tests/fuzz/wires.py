@@ -4,7 +4,6 @@ import asyncio
 import io
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -22,6 +21,7 @@ from edgecanary.agent.serving.quiet import QuietTrim
 from edgecanary.agent.serving.registry import ActiveRevision, Registry, ServedRevision
 from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.agent.serving.watchdog import Watchdog
+from edgecanary.agent.serving.worker import Ticket, Worker
 from edgecanary.agent.telemetry import Identity, Telemetry
 from edgecanary.agent.tensors import TensorType
 from edgecanary.analysis.query import QueryError
@@ -116,16 +116,15 @@ class _Transport(asyncio.Transport):
         """It never stopped."""
 
 
-class _Inline(ThreadPoolExecutor):
-    """Runs at once, in the caller's thread."""
+class _Inline(Worker):
+    """Answers at once, in the caller's thread."""
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        outcome: Future[T] = Future()
-        try:
-            outcome.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - as a pool hands it over
-            outcome.set_exception(error)
-        return outcome
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit(self, ticket: Ticket) -> None:
+        self._engine.answer([ticket])
+        ticket.deliver()
 
 
 class _Session:
@@ -180,8 +179,8 @@ def _serve(registry: Registry) -> None:
         key, OFFERED.revision, "1", Path("/nowhere"), OFFERED.variants[0], OFFERED.io, None, None, True
     )
     mark = Marks(Path()).take(key, OFFERED.revision)
-    engine = Engine(_Session(), "test", *TENSORS, memory_bytes=0, mark=mark)
-    registry.switch(key, ActiveRevision(ServedRevision(identity), installed, engine, _Inline(1)))
+    engine = Engine(_Session(), OFFERED.revision, "test", *TENSORS, memory_bytes=0, mark=mark)
+    registry.switch(key, ActiveRevision(ServedRevision(identity), installed, engine, _Inline(engine)))
 
 
 async def _settle(connection: Connection) -> None:

@@ -2,10 +2,13 @@
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from edgecanary import __version__
+from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
 from edgelab.generate import crd, reference, semantics
 from edgelab.generate.kinds import KINDS
@@ -13,13 +16,20 @@ from edgelab.paths import ROOT
 
 CRD_FOLDER = Path("crds")
 REFERENCE = Path("docs/reference/api.md")
+INFERENCE = Path("docs/reference/inference.openapi.json")
 SEMANTICS = Path("docs/guides/rollout-semantics.md")
 
 
 def generated_files() -> dict[Path, str]:
     """Every generated file, by its path from the checkout's root, with what it must hold."""
     files = {CRD_FOLDER / f"{GROUP}_{kind.plural}.yaml": crd.to_yaml(kind) for kind in KINDS}
-    return {**files, REFERENCE: reference.page(KINDS), SEMANTICS: semantics.page()}
+    inference = json.dumps(openapi.document(__version__), indent=2) + "\n"
+    return {
+        **files,
+        REFERENCE: reference.page(KINDS),
+        SEMANTICS: semantics.page(),
+        INFERENCE: inference,
+    }
 
 
 def differences(files: Mapping[Path, str], root: Path) -> str:

@@ -99,6 +99,19 @@ class Loader:
             await self.unload()
             await self.bring_up(record, revision)
 
+    def compare(self, record: Record, other: str | None) -> None:
+        """Lets another revision see a share of what the serving one gets, where there is memory for it.
+
+        What goes wrong with that changes nothing.
+        """
+        claim = claim_of(self._home, record, other)
+        if other is None or claim is None:
+            return
+        if not self._memory.lend(claim, lambda: self._server.compare(self._key, None)):
+            log.info("%s: no memory to compare with %s", self._key, other[:12])
+        else:
+            self._server.compare(self._key, self._home.installed(other))
+
     async def go_down(self) -> None:
         """Serves nothing, and removes the link."""
         await self.unload()

@@ -81,6 +81,8 @@ class MemoryBudget:
         self._budget = budget
         self._claims: dict[tuple[ModelKey, str], Claim] = {}
         self._members: dict[ModelKey, Member] = {}
+        self._lent: dict[ModelKey, tuple[int, Callable[[], object]]] = {}
+        """Bytes that a model has for comparisons, and how to get them back."""
         self._turn = asyncio.Lock()
 
     @property
@@ -134,7 +136,32 @@ class MemoryBudget:
                     "another revision replaces it, and there is no room for both",
                 )
                 self._drop(wanted.key, wanted.revision)
+            self._call_in()
             return room
+
+    def lend(self, claim: Claim, end: Callable[[], object]) -> bool:
+        """Gives a model memory for another revision beside the one that serves, if nobody needs it.
+
+        It is nobody's reason to wait: `end` is called as soon as a load wants it, and it ends with the model's next
+        load or unload without that.
+        """
+        if self._budget is None:
+            return True
+        self._lent.pop(claim.key, None)
+        if self._taken() + claim.count > self._budget:
+            return False
+        self._lent[claim.key] = (claim.count, end)
+        return True
+
+    def _taken(self) -> int:
+        lent = sum(count for count, _ in self._lent.values())
+        return lent + sum(claim.count for claim in self._claims.values())
+
+    def _call_in(self) -> None:
+        """Takes back what was lent until the rest fits."""
+        while self._budget is not None and self._lent and self._taken() > self._budget:
+            _, (_, end) = self._lent.popitem()
+            end()
 
     def keep(self, key: ModelKey, revision: str) -> None:
         """Only this revision of the model is loaded any more."""
@@ -153,6 +180,7 @@ class MemoryBudget:
         gone = [place for place in self._claims if place[0] == key and place[1] != but]
         for place in gone:
             del self._claims[place]
+        self._lent.pop(key, None)
 
     def _freed(self, by: ModelKey) -> None:
         if self._budget is not None:

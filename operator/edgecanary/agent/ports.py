@@ -127,6 +127,14 @@ class ModelServer(Protocol):
         """Unloads the model for now; its requests get an error that says why, and to come again."""
         ...
 
+    def compare(self, key: ModelKey, other: InstalledRevision | None) -> bool:
+        """Lets another revision of a model that is served see a share of its inputs, where the node is set to.
+
+        None ends that, and so does the next activation or deactivation. Whatever goes wrong with it changes no
+        answer. Whether there is anything to compare.
+        """
+        ...
+
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
         ...

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -118,7 +119,7 @@ class Agent:
             stack.callback(self._marks.close)
             self._supervisor.node_uid = self._outbox.node_uid()
             self._server.expect(key for key in self._store.models() if self._store.load(key).active)
-            await self._server.start(self._settings.listen)
+            await self._server.start(*self._settings.listen)
             stack.push_async_callback(self._server.stop)
             await self._metrics.start(self._settings.metrics_address)
             stack.push_async_callback(self._metrics.stop)
@@ -212,10 +213,11 @@ async def _first(stopping: asyncio.Event, *tasks: "asyncio.Task[None]") -> None:
 def leave(ending: Ending) -> int:
     """Ends the process, or makes it a new one; returns the exit code where that is all there is to do.
 
-    The interpreter would wait for a thread that hangs for ever. A new program image in the same process has
-    none of its threads: no supervisor of services has to notice, and the models are back in a second.
+    The interpreter's own end would crash in a model's thread that is still at work. A new program image in the
+    same process has none of its threads: no supervisor of services has to notice, and the models are back in a
+    second.
     """
-    if ending is Ending.STOPPED:
+    if ending is Ending.STOPPED and threading.active_count() == 1:
         return 0
     logging.shutdown()
     sys.stdout.flush()

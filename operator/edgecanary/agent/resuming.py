@@ -35,6 +35,8 @@ async def resume(loader: Loader, home: ModelFiles, record: Record) -> Record:
         except EdgecanaryError as error:
             log.error("%s: %s does not load: %s", home.key, revision[:12], error)
             continue
+        if revision == record.active and record.way_back in whole:
+            loader.compare(record, record.way_back)
         return _found_again(record, whole, None if revision == passed else revision)
     if whole:
         message = "neither the active nor the previous revision loads"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgecanary.agent.push.settings import PushSettings
 
 DEFAULT_NAMESPACE = "edgecanary-system"
+DEFAULT_LISTEN = "127.0.0.1:9010"
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class AgentSettings:
     """Name of the Node that it runs on."""
     data_dir: Path
     access: ApiAccess
-    listen: str = "127.0.0.1:9010"
-    """Where inference is served."""
+    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    """Where inference is served: each `host:port` or `unix:/path`."""
     metrics_address: str = ":9011"
     system_namespace: str = DEFAULT_NAMESPACE
     """Where the node's EdgeNode lives."""

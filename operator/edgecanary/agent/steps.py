@@ -242,7 +242,11 @@ class Steps:
             raise
         except EdgecanaryError as error:
             return _failed(record, target, _verdict(ModelResult.PROBE_FAILED, error.reason, error.message))
-        return Step(Event.RETURNED if target.proven else Event.PASSED, record)
+        if target.proven:
+            return Step(Event.RETURNED, record)
+        # Not after a return: what is left then was taken back for a reason.
+        self.loader.compare(record, record.active)
+        return Step(Event.PASSED, record)
 
     async def _fetch_again(self, record: Record, target: Target, error: StoreFailure) -> Step:
         """Gives up the damaged files of the target."""

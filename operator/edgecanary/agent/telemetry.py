@@ -46,6 +46,18 @@ class Feedback(StrEnum):
     INCORRECT = "incorrect"
 
 
+class Shadowed(StrEnum):
+    """How the active revision's answer compares with the one that the other revision gives to the same input."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    """They differ, and nobody knows who is right."""
+    CANARY_WORSE = "canary_worse"
+    """Only the active revision failed."""
+    STABLE_WORSE = "stable_worse"
+    """Only the other revision failed."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """Which revision a series belongs to."""
@@ -114,6 +126,12 @@ class Telemetry:
             (*LABELS, "outcome"),
             registry=self.registry,
         )
+        self._shadow = Counter(
+            "edgecanary_shadow",
+            "Answers compared with those of the other revision to the same inputs.",
+            (*LABELS, "outcome"),
+            registry=self.registry,
+        )
         self._memory = Gauge(
             "edgecanary_model_memory_bytes",
             "Private memory that loading and warming the model added to the agent.",
@@ -164,6 +182,16 @@ class Telemetry:
             self._feedback.labels(*identity.labels, feedback)
         self._duration.labels(*identity.labels)
 
+    def open_shadow(self, identity: Identity) -> None:
+        """Starts the revision's comparisons at 0 where they do not exist yet."""
+        for outcome in Shadowed:
+            self._shadow.labels(*identity.labels, outcome)
+
+    def count_shadow(self, identity: Identity, outcome: Shadowed) -> None:
+        """Counts one comparison, unless the revision has left."""
+        if identity in self._open:
+            self._shadow.labels(*identity.labels, outcome).inc()
+
     def set_role(self, identity: Identity, role: Role) -> None:
         """Shows the revision in this role and in no other."""
         for other in Role:
@@ -190,7 +218,14 @@ class Telemetry:
         """Removes every series of a revision that left the node."""
         self._open.discard(identity)
         self._drift.pop(identity, None)
-        for metric in (self._requests, self._feedback, self._duration, self._memory, self._state):
+        for metric in (
+            self._requests,
+            self._feedback,
+            self._shadow,
+            self._duration,
+            self._memory,
+            self._state,
+        ):
             metric.remove_by_labels(_named(identity))
 
     def count_request(self, identity: Identity, outcome: Outcome, seconds: float) -> None:

@@ -13,12 +13,12 @@ from edgecanary.agent.preconditions import Conditions
 from edgecanary.agent.probe import ProbeLimits
 from edgecanary.agent.reporter import ReportPace
 from edgecanary.agent.sandbox.layers import SandboxSettings
-from edgecanary.agent.settings import DEFAULT_NAMESPACE, AgentSettings
+from edgecanary.agent.settings import DEFAULT_LISTEN, DEFAULT_NAMESPACE, AgentSettings
 from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
-from edgecanary.cli import agent_install, agent_push
+from edgecanary.cli import agent_install, agent_push, agent_serving
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.download import DownloadPolicy
@@ -43,7 +43,11 @@ def add_flags(flags: Flags) -> None:
         "--node", default=platform.node(), help="name of the Node that the agent runs on", metavar="NAME"
     )
     flags.text("--data-dir", default="/var/lib/edgecanary", help="where models are kept", metavar="DIR")
-    flags.text("--listen", default="127.0.0.1:9010", help="where inference is served", metavar="HOST:PORT")
+    flags.many(
+        "--listen",
+        help=f"where inference is served, by default {DEFAULT_LISTEN}; may be repeated",
+        metavar="HOST:PORT|unix:PATH",
+    )
     flags.text("--metrics-address", default=":9011", help="where metrics are served", metavar="HOST:PORT")
     flags.text("--kubeconfig", default=None, help="kubeconfig to reach the API server with", metavar="FILE")
     flags.text(
@@ -110,6 +114,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
     flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
     _add_conditions(flags)
+    agent_serving.add_flags(flags)
     agent_push.add_flags(flags)
     flags.text("--log-level", default="info", help=f"one of {', '.join(_LEVELS)}", metavar="LEVEL")
 
@@ -156,7 +161,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         node=options.node,
         data_dir=Path(options.data_dir),
         access=_access(options),
-        listen=options.listen,
+        listen=tuple(options.listen or (DEFAULT_LISTEN,)),
         metrics_address=options.metrics_address,
         system_namespace=options.system_namespace or _pod_namespace() or DEFAULT_NAMESPACE,
         accelerators=tuple(options.accelerator or ()),
@@ -173,6 +178,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
+        serving=agent_serving.to_settings(options),
         push=agent_push.to_settings(options),
     )
     return replace(settings, retry=RetryPace(cap_seconds=options.retry_cap_seconds))

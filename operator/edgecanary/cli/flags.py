@@ -54,6 +54,20 @@ class Flags:
 
         self._add(flag, convert, None, help, metavar)
 
+    def number(self, flag: str, *, default: float, maximum: float, help: str, metavar: str) -> None:  # noqa: A002
+        """A flag with a number from 0 to `maximum`."""
+
+        def convert(text: str) -> float:
+            try:
+                value = float(text)
+            except ValueError:
+                value = -1.0
+            if not 0 <= value <= maximum:
+                raise argparse.ArgumentTypeError(f"must be a number from 0 to {maximum:g}, got {text!r}")
+            return value
+
+        self._add(flag, convert, default, help, metavar)
+
     def many(self, flag: str, *, help: str, metavar: str) -> None:  # noqa: A002
         """A flag that may be repeated; its variable holds a comma-separated list."""
         name = variable(flag)

@@ -70,7 +70,7 @@ async def main(arguments: list[str]) -> None:
         node="n1",
         data_dir=data,
         access=ApiAccess("http://127.0.0.1:1"),
-        listen="127.0.0.1:0",
+        listen=("127.0.0.1:0",),
         metrics_address="127.0.0.1:0",
         download_spread_seconds=0,
         report=ReportPace(start_spread_seconds=0.01),

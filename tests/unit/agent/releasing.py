@@ -173,6 +173,8 @@ class MemoryServer:
     bad: dict[str, str] = field(default_factory=dict)
     """Why a version does not load."""
     answers: HealthCounters = HealthCounters(0, 0)
+    compared: list[str | None] = field(default_factory=list)
+    """Versions that were to see a share of the inputs."""
     loads: asyncio.Event | None = None
     """Loading waits for this."""
 
@@ -194,6 +196,10 @@ class MemoryServer:
     async def evict(self, key: ModelKey, why: str) -> None:
         self.log.append(f"evict {key.name}")
         self.active.pop(key, None)
+
+    def compare(self, key: ModelKey, other: InstalledRevision | None) -> bool:
+        self.compared.append(None if other is None else other.version)
+        return other is not None
 
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         return self.answers if self.active.get(key) == revision else HealthCounters(0, 0)

@@ -52,11 +52,13 @@ def deadly(revisions: list[str]) -> None:
     """Makes the load of a revision kill the process, in the model's own thread."""
     load = engine.load
 
-    def die_or_load(installed: InstalledRevision, *, threads: int, mark: Slot) -> engine.Engine:
+    def die_or_load(
+        installed: InstalledRevision, *, threads: int, mark: Slot, max_rows: int = 1
+    ) -> engine.Engine:
         if installed.revision in revisions:
             mark.enter()
             os.kill(os.getpid(), signal.SIGKILL)
-        return load(installed, threads=threads, mark=mark)
+        return load(installed, threads=threads, mark=mark, max_rows=max_rows)
 
     engine.load = die_or_load
 
@@ -66,7 +68,7 @@ async def main(folder: Path, port: str) -> Ending:
         node="n1",
         data_dir=folder / "data",
         access=ApiAccess("http://127.0.0.1:1"),
-        listen=f"127.0.0.1:{port}",
+        listen=(f"127.0.0.1:{port}",),
         metrics_address="127.0.0.1:0",
         report=ReportPace(start_spread_seconds=0.01),
         serving=ServingSettings(request_seconds=1.0, hang_seconds=0.3, give_up_seconds=0.5),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgecanary.agent.diskbudget import DiskBudget
+from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.agent.settings import AgentSettings
 from edgecanary.base.errors import InvalidInput
 from edgecanary.cli import agent
@@ -28,14 +29,15 @@ def settings(*arguments: str) -> AgentSettings:
 
 def test_flags_become_settings() -> None:
     found = settings(
-        *SERVER, "--node", "n1", "--data-dir", "/data", "--listen", "0.0.0.0:80", "--metrics-address", ":81",
+        *SERVER, "--node", "n1", "--data-dir", "/data", "--listen", "0.0.0.0:80", "--listen", "unix:/run/a.sock",
+        "--metrics-address", ":81",
         "--token-file", "/t", "--ca-file", "/ca", "--system-namespace", "system", "--disk-margin", "1Gi",
         "--disk-budget", "4Gi", "--memory-budget", "512Mi",
         "--heartbeat-seconds", "60", "--retry-cap-seconds", "5", "--accelerator", "npu", "--accelerator", "gpu",
     )  # fmt: skip
 
     assert (found.node, found.data_dir, found.system_namespace) == ("n1", Path("/data"), "system")
-    assert (found.listen, found.metrics_address) == ("0.0.0.0:80", ":81")
+    assert (found.listen, found.metrics_address) == (("0.0.0.0:80", "unix:/run/a.sock"), ":81")
     assert found.disk == DiskBudget(margin_bytes=2**30, limit_bytes=2**32)
     assert found.accelerators == ("npu", "gpu")
     assert (found.report.heartbeat_seconds, found.retry.cap_seconds) == (60, 5)
@@ -68,6 +70,20 @@ def test_the_flags_of_remote_write_become_settings() -> None:
     }
 
 
+def test_flags_say_how_models_are_served() -> None:
+    found = settings(
+        *SERVER, "--max-requests", "8", "--max-requests-per-model", "3", "--request-seconds", "2.5",
+        "--drain-seconds", "9", "--batch-max-size", "16", "--batch-max-delay-milliseconds", "2",
+        "--shadow-percent", "12.5",
+    ).serving  # fmt: skip
+
+    assert (found.max_in_flight, found.max_in_flight_per_model) == (8, 3)
+    assert (found.request_seconds, found.stop_seconds) == (2.5, 9)
+    assert (found.batch.max_size, found.batch.max_delay_seconds) == (16, 0.002)
+    assert found.shadow.percent == 12.5
+    assert settings(*SERVER).serving == ServingSettings()
+
+
 def test_environment_variables_stand_for_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECANARY_NODE", "from-env")
     monkeypatch.setenv("EDGECANARY_SERVER", "https://10.0.0.2")
@@ -84,7 +100,7 @@ def test_the_system_namespace_is_the_pods_own_or_the_usual_one(monkeypatch: pyte
 
 
 def test_inference_is_served_on_loopback_unless_told_otherwise() -> None:
-    assert settings(*SERVER).listen == "127.0.0.1:9010"
+    assert settings(*SERVER).listen == ("127.0.0.1:9010",)
 
 
 @pytest.mark.parametrize(

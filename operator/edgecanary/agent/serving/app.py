@@ -3,21 +3,24 @@
 import asyncio
 import json
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from edgecanary.agent.runtime.base import RunFault
+from edgecanary.agent.serving import openapi, routes
+from edgecanary.agent.serving.admission import Admission
 from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault, Request, Response, json_response
 from edgecanary.agent.serving.quiet import QuietTrim
 from edgecanary.agent.serving.registry import ActiveRevision, Failure, Registry
+from edgecanary.agent.serving.routes import Action, Target
 from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.agent.serving.watchdog import Watchdog
+from edgecanary.agent.serving.worker import Deadlines, Ticket
 from edgecanary.agent.telemetry import Feedback, Outcome, Telemetry
 from edgecanary.agent.tensors import DeclaredTensor
 
 EXTENSIONS = ("binary_tensor_data", "model_feedback")
+_OPENAPI_PATH = "/openapi.json"
 _FEEDBACK_FIELDS = ("id", "outcome", "revision")
 _MAX_FEEDBACK_BYTES = 64 * 1024
 _MAX_DIGITS = 18
@@ -27,19 +30,6 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 class ModelFailed(HttpFault):
     """The request was fine and the model did not answer it."""
-
-    def __init__(self, status: int, message: str, failure: Failure) -> None:
-        super().__init__(status, message)
-        self.failure = failure
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a path under /v2/models names."""
-
-    model: str
-    revision: str | None
-    action: str
 
 
 class InferenceApp:
@@ -61,7 +51,25 @@ class InferenceApp:
         self._quiet = quiet
         self._watchdog = watchdog
         self._version = version
-        self._in_flight = 0
+        self._admission = Admission(settings.max_in_flight, settings.max_in_flight_per_model)
+        self._deadlines = Deadlines()
+        self._tell: Mapping[Action, Callable[[Target], Response]] = {
+            Action.SERVER_METADATA: self._server_metadata,
+            Action.SERVER_LIVE: lambda _: json_response({"live": True}),
+            Action.SERVER_READY: self._node_ready,
+            Action.MODEL_METADATA: self._metadata,
+            Action.MODEL_READY: self._ready,
+            Action.OPENAPI: lambda _: json_response(openapi.document(version)),
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in progress. Safe from any thread."""
+        return self._admission.busy
+
+    def stop(self) -> None:
+        """Watches no deadline any more."""
+        self._deadlines.stop()
 
     async def handle(self, request: Request) -> Response:
         """Answers one request. Raises HttpFault for everything but success."""
@@ -74,59 +82,28 @@ class InferenceApp:
             raise
 
     async def _route(self, request: Request) -> Response:
-        parts = [unquote(part) for part in request.path.strip("/").split("/")]
-        match parts:
-            case ["v2"]:
-                return self._get(request, self._server_metadata)
-            case ["v2", "health", "live"]:
-                return self._get(request, lambda: json_response({"live": True}))
-            case ["v2", "health", "ready"]:
-                return self._get(request, self._node_ready)
-            case ["v2", "models", model, "versions", revision, *rest] if len(rest) < 2:
-                return await self._model(request, Target(model, revision, "".join(rest)))
-            case ["v2", "models", model, *rest] if len(rest) < 2:
-                return await self._model(request, Target(model, None, "".join(rest)))
-        raise HttpFault(404, f"there is nothing at {request.path}; the protocol's paths begin with /v2")
-
-    async def _model(self, request: Request, target: Target) -> Response:
-        match target.action:
-            case "":
-                return self._get(request, lambda: self._metadata(target))
-            case "ready":
-                return self._get(request, lambda: self._ready(target))
-            case "infer":
-                return await self._post(request, lambda: self._infer(request, target))
-            case "feedback":
-                return await self._post(request, lambda: self._feedback(request, target))
-        raise HttpFault(404, f"there is nothing at {request.path}; a model has ready, infer and feedback")
-
-    def _get(self, request: Request, answer: Callable[[], Response]) -> Response:
-        if request.method not in {"GET", "HEAD"}:
-            raise HttpFault(405, f"{request.method} {request.path}: the method must be GET")
-        return answer()
-
-    async def _post(self, request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
-        if request.method != "POST":
-            raise HttpFault(405, f"{request.method} {request.path}: the method must be POST")
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise HttpFault(415, f"Content-Encoding: {encoding!r} is not supported, send the body as it is")
-        if self._in_flight >= self._settings.max_in_flight:
+        target = routes.find(request.path)
+        if target is None:
+            raise HttpFault(404, f"there is nothing at {request.path}; see {_OPENAPI_PATH}")
+        route = target.route
+        if request.method not in route.methods:
             raise HttpFault(
-                503, f"{self._in_flight} requests are in progress, try again", retry_after_seconds=1
+                405,
+                f"{request.method} {request.path}: the method must be {route.method}",
+                headers={"allow": ", ".join(route.methods)},
             )
-        self._in_flight += 1
-        try:
-            return await answer()
-        finally:
-            self._in_flight -= 1
+        if route.action is Action.MODEL_INFER:
+            return await self._infer(request, target)
+        if route.action is Action.MODEL_FEEDBACK:
+            return await self._feedback(request, target)
+        return self._tell[route.action](target)
 
-    def _server_metadata(self) -> Response:
+    def _server_metadata(self, _target: Target) -> Response:
         return json_response(
             {"name": "edgecanary-agent", "version": self._version, "extensions": list(EXTENSIONS)}
         )
 
-    def _node_ready(self) -> Response:
+    def _node_ready(self, _target: Target) -> Response:
         ready = self._registry.complete
         return json_response({"ready": ready}, status=200 if ready else 503)
 
@@ -148,54 +125,60 @@ class InferenceApp:
         )
 
     async def _infer(self, request: Request, target: Target) -> Response:
-        self._registry.find_active(target.model, target.revision)
+        key = self._registry.find_active(target.model, target.revision).installed.key
+        _check_encoding(request)
         json_length = _json_length(request)
-        body = await request.read_body()
-        # Looked up again: a switch while the body arrived is for this request too.
-        active = self._registry.find_active(target.model, target.revision)
-        start = time.monotonic()
+        self._admission.enter(key)
         try:
-            response = await self._run(active, target.model, body, json_length)
-        except ModelFailed as error:
-            self._count(active, error.failure, start)
-            raise
-        self._count(active, None, start)
-        return response
+            body = await request.read_body()
+            # Looked up again: a switch while the body arrived is for this request too.
+            active = self._registry.find_active(target.model, target.revision)
+            return await self._answer(active, target.model, body, json_length)
+        finally:
+            self._admission.leave(key)
 
-    async def _run(
+    async def _answer(
         self, active: ActiveRevision, name: str, body: bytearray, json_length: int | None
     ) -> Response:
         """Runs one inference in the model's thread. Raises HttpFault, ModelFailed when it is the model's fault."""
         revision = active.identity.revision
         seconds = self._settings.request_seconds
-        job = active.engine.new_job(name, revision)
-        work = active.executor.submit(job.answer, body, json_length)
+        start = asyncio.get_running_loop().time()
+        ticket = Ticket(name, body, json_length, start + seconds)
+        active.worker.submit(ticket)
+        self._deadlines.watch(ticket)
         try:
-            async with asyncio.timeout(seconds):
-                response = await asyncio.wrap_future(work)
+            response = await ticket.waiter
         except TimeoutError:
+            self._count(active, Failure.TIMEOUT, start)
+            self._watchdog.leave(ticket, active.served.hang)
             message = f"revision {revision} did not answer within {seconds:g} seconds"
-            raise ModelFailed(504, message, Failure.TIMEOUT) from None
+            raise ModelFailed(504, message) from None
         except RunFault as error:
-            failure = Failure.NOT_FINITE if error.not_finite else Failure.FAULT
-            raise ModelFailed(500, f"revision {revision} failed: {error}", failure) from error
-        finally:
+            self._count(active, Failure.NOT_FINITE if error.not_finite else Failure.FAULT, start)
+            raise ModelFailed(500, f"revision {revision} failed: {error}") from error
+        except asyncio.CancelledError:
             # The thread must not go on with what nobody waits for.
-            job.interrupt()
-            self._watchdog.leave(work, active.served.hang)
-        if job.is_measured:
-            active.measure(job.measure)
+            ticket.expire()
+            self._watchdog.leave(ticket, active.served.hang)
+            raise
+        self._count(active, None, start)
         return response
 
     def _count(self, active: ActiveRevision, failure: Failure | None, start: float) -> None:
         self._quiet.touch()
-        seconds = time.monotonic() - start
+        seconds = asyncio.get_running_loop().time() - start
         active.served.count(seconds, failure)
         outcome = Outcome.OK if failure is None else Outcome.ERROR
         self._telemetry.count_request(active.identity, outcome, seconds)
 
     async def _feedback(self, request: Request, target: Target) -> Response:
-        feedback = decode_feedback(await request.read_body())
+        _check_encoding(request)
+        self._admission.enter(None)
+        try:
+            feedback = decode_feedback(await request.read_body())
+        finally:
+            self._admission.leave(None)
         if None not in (target.revision, feedback.revision) and target.revision != feedback.revision:
             raise HttpFault(
                 400, f"revision: is {feedback.revision!r}, must be the path's {target.revision!r} or absent"
@@ -239,6 +222,16 @@ def decode_feedback(body: bytearray) -> FeedbackMessage:
     if revision is not None and not (isinstance(revision, str) and _DIGEST.fullmatch(revision)):
         raise HttpFault(400, f"revision: is {revision!r}, must be the 64 hexadecimal digits of model_version")
     return FeedbackMessage(request_id, Feedback(outcome), revision)
+
+
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise HttpFault(
+            415,
+            f"Content-Encoding: {encoding!r} is not supported, send the body as it is",
+            headers={"accept-encoding": "identity"},
+        )
 
 
 def _json_length(request: Request) -> int | None:

@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._receiving: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._action: Callable[[], None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._in_head = False
@@ -77,7 +79,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Lets go of everything; a request that was whole still runs to its end."""
-        self._disarm()
+        self._drop_timer()
         self._transport = None
         for exchange in self._exchanges:
             exchange.lose()
@@ -94,6 +96,7 @@ class Connection(asyncio.Protocol):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
+        waiting = self._in_head
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -105,8 +108,12 @@ class Connection(asyncio.Protocol):
             raise
         except httptools.HttpParserError as error:
             self._refuse(HttpFault(400, f"this is not a valid HTTP/1.1 request: {error}"))
-        if self._in_head and not self._dropping and self._head_bytes > self._limits.max_head_bytes:
+        if not self._in_head or self._dropping:
+            return
+        if self._head_bytes > self._limits.max_head_bytes:
             self._refuse(HttpFault(431, f"the head must be at most {self._limits.max_head_bytes} bytes"))
+        elif not waiting and not self._exchanges:
+            self._arm(self._limits.head_seconds, self._give_up_waiting)
 
     def _take_rest(self, data: bytes) -> None:
         """Takes a body that the parser leaves alone since the client offered another protocol with it.
@@ -149,8 +156,6 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._url = b""
         self._headers = {}
-        if not self._exchanges:
-            self._arm(self._limits.head_seconds, self._give_up_waiting)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -268,6 +273,8 @@ class Connection(asyncio.Protocol):
             return
         head = encode_head(exchange.head, response, keep_alive=self._goes_on(exchange))
         self._transport.write(head if exchange.head.method == "HEAD" else head + response.body)
+        if self._writable.is_set():
+            return
         try:
             async with asyncio.timeout(self._limits.send_seconds):
                 await self._writable.wait()
@@ -322,10 +329,34 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _arm(self, seconds: float, action: Callable[[], None]) -> None:
-        self._disarm()
-        self._timer = asyncio.get_running_loop().call_later(seconds, action)
+        """Calls `action` in so many seconds unless something else is armed, or nothing, before.
+
+        A timer that rings too early is set anew then, so that a busy connection sets none for a request.
+        """
+        loop = asyncio.get_running_loop()
+        self._due, self._action = loop.time() + seconds, action
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        action, loop = self._action, asyncio.get_running_loop()
+        if action is None:
+            return
+        if self._due > loop.time():
+            self._timer = loop.call_at(self._due, self._ring)
+            return
+        self._action = None
+        action()
 
     def _disarm(self) -> None:
+        self._action = None
+
+    def _drop_timer(self) -> None:
+        self._disarm()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,7 @@
 """One HTTP request on its way in, and its answer's bytes."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -95,6 +96,8 @@ class Exchange:
 
         Raises HttpFault and ClientGone.
         """
+        if self.complete and self.fault is None:
+            return self._body
         waiting = self.head.headers.get("expect", "").lower() == "100-continue"
         if waiting and not self._settled.is_set():
             ask()
@@ -117,11 +120,29 @@ class Exchange:
         )
 
 
+class _Date:
+    """The `Date` header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = ""
+
+    def line(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._line = second, f"date: {formatdate(second, usegmt=True)}"
+        return self._line
+
+
+_DATE = _Date()
+_STATUS_LINES = {int(status): f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
+
+
 def encode_head(head: Head, response: Response, *, keep_alive: bool) -> bytes:
     """The answer's bytes up to its body."""
     lines = [
-        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
-        f"date: {formatdate(usegmt=True)}",
+        _STATUS_LINES[response.status],
+        _DATE.line(),
         f"content-type: {response.content_type}",
         f"content-length: {len(response.body)}",
         *(f"{name}: {value}" for name, value in response.headers.items()),
@@ -130,4 +151,5 @@ def encode_head(head: Head, response: Response, *, keep_alive: bool) -> bytes:
         lines.append("connection: close")
     elif head.http_version == "1.0":
         lines.append("connection: keep-alive")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1")

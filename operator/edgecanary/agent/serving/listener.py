@@ -1,7 +1,9 @@
-"""A listening address with its connections."""
+"""Listening addresses with their connections."""
 
 import asyncio
+import socket
 
+from edgecanary.agent.serving import unixsocket
 from edgecanary.agent.serving.connection import Connection, Shared
 from edgecanary.agent.serving.exchange import BodyRoom
 from edgecanary.agent.serving.messages import Handler, HttpLimits
@@ -9,40 +11,65 @@ from edgecanary.base.errors import InvalidInput, Unavailable
 
 
 class Listener:
-    """Answers HTTP on one address with one handler."""
+    """Answers HTTP on some addresses with one handler."""
 
     def __init__(self, handler: Handler, limits: HttpLimits | None = None) -> None:
         limits = limits or HttpLimits()
         self._shared = Shared(handler, limits, BodyRoom(limits.max_buffered_bytes))
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._unix: list[unixsocket.UnixSocket] = []
 
     @property
     def port(self) -> int:
-        """The port it listens on, which the system chose if the address said 0; 0 when it does not listen."""
-        sockets = () if self._server is None else self._server.sockets
-        return int(sockets[0].getsockname()[1]) if sockets else 0
+        """The TCP port it listens on, which the system chose if the address said 0; 0 when there is none."""
+        for server in self._servers:
+            for own in server.sockets:
+                if own.family != socket.AF_UNIX:
+                    return int(own.getsockname()[1])
+        return 0
 
-    async def start(self, listen: str, *, field: str) -> None:
-        """Listens on `host:port`, `[ipv6]:port` or `:port`, the setting called `field`.
+    async def start(self, *addresses: str, field: str) -> None:
+        """Listens on each `host:port`, `[ipv6]:port`, `:port` or `unix:/path`, the setting called `field`.
 
-        Raises InvalidInput when the address is not one, Unavailable when it cannot be had.
+        Raises InvalidInput when an address is not one, Unavailable when it cannot be had; then it listens on none.
         """
-        host, port = parse_address(listen, field=field)
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Connection(self._shared), host or None, port)
+            for listen in addresses:
+                await self._listen(listen, field)
+        except BaseException:
+            self._close()
+            raise
+
+    async def _listen(self, listen: str, field: str) -> None:
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return Connection(self._shared)
+
+        if listen.startswith(unixsocket.PREFIX):
+            own = unixsocket.UnixSocket(unixsocket.parse_path(listen, field=field))
+            self._unix.append(own)
+            self._servers.append(await loop.create_unix_server(connection, sock=own.listen(field=field)))
+            return
+        host, port = parse_address(listen, field=field)
+        try:
+            self._servers.append(await loop.create_server(connection, host or None, port))
         except OSError as error:
             raise Unavailable(
                 "ListenFailed",
                 f"{field}: cannot listen on {listen}: {error.strerror or error}; choose another",
             ) from error
 
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for own in self._unix:
+            own.close()
+        self._servers, self._unix = [], []
+
     async def stop(self, *, grace_seconds: float) -> None:
         """Takes no more connections, lets requests end within the grace, then ends what is left."""
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
+        self._close()
         self._shared.stopping = True
         for connection in tuple(self._shared.connections):
             connection.shut_down()
@@ -67,5 +94,5 @@ def parse_address(listen: str, *, field: str) -> tuple[str, int]:
     plain = host[1:-1] if bracketed else host
     valid = colon and port.isascii() and port.isdigit() and int(port) <= 65535 and bracketed == (":" in plain)
     if not valid:
-        raise InvalidInput(field, f"must be host:port, [ipv6]:port or :port, got {listen!r}")
+        raise InvalidInput(field, f"must be host:port, [ipv6]:port, :port or unix:/path, got {listen!r}")
     return plain, int(port)

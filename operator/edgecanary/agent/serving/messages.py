@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from edgecanary.base.errors import EdgecanaryError
 
 JSON = "application/json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 MAX_ID_LENGTH = 256
 """Characters of a request's identifier."""
 
@@ -35,10 +36,19 @@ class HttpLimits:
 class HttpFault(EdgecanaryError):
     """An answer other than success, sent as the protocol's error object."""
 
-    def __init__(self, status: int, message: str, *, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        retry_after_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"Http{status}", message)
         self.status = status
-        self.retry_after_seconds = retry_after_seconds
+        self.headers = dict(headers or {})
+        if retry_after_seconds is not None:
+            self.headers["retry-after"] = str(retry_after_seconds)
 
 
 class ClientGone(EdgecanaryError):
@@ -82,11 +92,9 @@ def json_response(content: object, *, status: int = 200) -> Response:
 
 def to_json(content: object) -> bytes:
     """Compact JSON in UTF-8. Half a surrogate pair, which clients can send escaped, stays escaped."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(content).encode("utf-8", "backslashreplace")
 
 
 def fault_response(fault: HttpFault) -> Response:
     """The protocol's error object."""
-    headers = {} if fault.retry_after_seconds is None else {"retry-after": str(fault.retry_after_seconds)}
-    body = json_response({"error": fault.message}).body
-    return Response(fault.status, body, headers=headers)
+    return Response(fault.status, to_json({"error": fault.message}), headers=fault.headers)

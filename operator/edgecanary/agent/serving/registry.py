@@ -5,10 +5,8 @@ one and never neither.
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,10 +14,12 @@ from typing import TYPE_CHECKING
 from edgecanary.agent.latency import BUCKETS, bucket_of
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
 from edgecanary.agent.serving.messages import HttpFault
+from edgecanary.agent.serving.worker import Worker
 from edgecanary.agent.telemetry import Identity, Role, Telemetry
 
 if TYPE_CHECKING:
     from edgecanary.agent.serving.engine import Engine
+    from edgecanary.agent.serving.shadow import Shadow
 
 
 class Failure(StrEnum):
@@ -88,17 +88,14 @@ class ActiveRevision:
     served: ServedRevision
     installed: InstalledRevision
     engine: "Engine"
-    executor: ThreadPoolExecutor
+    worker: Worker
+    shadow: "Shadow | None" = None
+    """Compares it with the other revision."""
 
     @property
     def identity(self) -> Identity:
         """Which revision it is."""
         return self.served.identity
-
-    def measure(self, work: Callable[[], None]) -> None:
-        """Has the model's thread do this when it has nothing else to do, unless it is ending."""
-        with contextlib.suppress(RuntimeError):
-            self.executor.submit(work)
 
 
 @dataclass
@@ -164,6 +161,10 @@ class Registry:
     def excuse(self, key: ModelKey, why: str) -> None:
         """Asks requests for a model that is not loaded to come again later, until its next switch."""
         self._slots.setdefault(key, Slot(key)).absence = why
+
+    def begin_shadow(self, identity: Identity) -> None:
+        """The revision's answers are compared from now on."""
+        self._telemetry.open_shadow(identity)
 
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it is not known."""

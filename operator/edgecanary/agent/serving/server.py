@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,18 @@ from edgecanary.agent.serving.messages import HttpFault, HttpLimits, Request, Re
 from edgecanary.agent.serving.quiet import QuietTrim
 from edgecanary.agent.serving.registry import ActiveRevision, Registry, ServedRevision
 from edgecanary.agent.serving.settings import ServingSettings
+from edgecanary.agent.serving.shadow import Quarters, Shadow, fits
 from edgecanary.agent.serving.watchdog import Watchdog
+from edgecanary.agent.serving.worker import Worker
 from edgecanary.agent.telemetry import CONTENT_TYPE, Identity, Telemetry
+from edgecanary.base.quantities import parse_bytes
 
 if TYPE_CHECKING:
     from edgecanary.agent.serving.engine import Engine
+
+
+_UNLOAD_SECONDS = 1.0
+"""For a model that was told to end its run to do so when the server stops."""
 
 
 class InferenceServer:
@@ -39,13 +45,14 @@ class InferenceServer:
     ) -> None:
         """`marks` say which model runs, for the next process to find; none are kept unless given."""
         self._settings = settings or ServingSettings()
+        self._telemetry = telemetry
         self._registry = Registry(telemetry)
         self._quiet = QuietTrim()
         self.watchdog = Watchdog(self._settings.hang_seconds)
-        app = InferenceApp(
+        self._app = InferenceApp(
             self._registry, telemetry, self._settings, self._quiet, self.watchdog, version=version
         )
-        self._listener = Listener(app.handle, self._settings.http)
+        self._listener = Listener(self._app.handle, self._settings.http)
         self._loading = asyncio.Lock()
         self._marks = marks or Marks(Path())
 
@@ -58,17 +65,22 @@ class InferenceServer:
         """Models that are being restored after a start: until then the node is not ready, and says so."""
         self._registry.expect(keys)
 
-    async def start(self, listen: str) -> None:
-        """Listens on `host:port`. Raises InvalidInput for a bad address, Unavailable when it is taken."""
+    async def start(self, *addresses: str) -> None:
+        """Listens on each `host:port` or `unix:/path`.
+
+        Raises InvalidInput for a bad address, Unavailable when it is taken.
+        """
         host.share_one_heap()
-        await self._listener.start(listen, field="--listen")
+        await self._listener.start(*addresses, field="--listen")
 
     async def stop(self) -> None:
         """Stops listening, lets requests end, then unloads every model."""
         await self._listener.stop(grace_seconds=self._settings.stop_seconds)
+        self._app.stop()
         self._quiet.stop()
         for active in self._registry.active_revisions():
             await self.deactivate(active.installed.key)
+            await active.worker.ended(within_seconds=_UNLOAD_SECONDS)
 
     async def activate(self, installed: InstalledRevision) -> None:
         """Loads and warms the revision, then switches to it at once; older requests finish on the old one.
@@ -98,7 +110,33 @@ class InferenceServer:
             closing = self._switch(key, None)
             self._registry.excuse(key, why)
         if closing is not None:
-            await asyncio.wait((asyncio.wrap_future(closing),), timeout=self._settings.request_seconds)
+            await asyncio.wait((closing,), timeout=self._settings.request_seconds)
+
+    def compare(self, key: ModelKey, other: InstalledRevision | None) -> bool:
+        """Lets the other revision see a share of the active one's inputs, if the settings say so; None ends that.
+
+        It ends with the next activation or deactivation of the model, too. Whether there is anything to compare.
+        """
+        active, settings = self._registry.active(key), self._settings.shadow
+        if active is not None:
+            _end_shadow(active)
+        if settings.percent == 0 or active is None or other is None or not fits(active.installed, other):
+            return False
+        self._registry.begin_shadow(active.identity)
+        active.shadow = Shadow(
+            other,
+            lambda: _load_engine(other, self._marks.take(key, other.revision), self._settings.threads, 1),
+            Quarters(
+                percent=settings.percent,
+                needed_bytes=_expected_bytes(other, active.engine.memory_bytes),
+                margin_bytes=settings.margin_bytes,
+                run_seconds=self._settings.request_seconds,
+            ),
+            busy=lambda: self._app.busy,
+            tally=lambda outcome: self._telemetry.count_shadow(active.identity, outcome),
+        )
+        active.engine.observer = active.shadow
+        return True
 
     def counters(self, key: ModelKey, revision: str) -> HealthCounters:
         """What the revision answered since its last activation; zeros when it was never active."""
@@ -109,25 +147,33 @@ class InferenceServer:
         await self._registry.more_answers(key, revision, seen)
 
     async def _load(self, installed: InstalledRevision, identity: Identity) -> ActiveRevision:
-        executor = ThreadPoolExecutor(1, thread_name_prefix=f"model-{installed.revision[:8]}")
+        batch = self._settings.batch
+        worker = Worker(
+            f"model-{installed.revision[:8]}",
+            max_batch=batch.max_size,
+            max_delay_seconds=batch.max_delay_seconds,
+        )
         mark = self._marks.take(installed.key, installed.revision)
-        work = executor.submit(_load_engine, installed, self._settings.threads, mark)
+        work = worker.call(lambda: _load_engine(installed, mark, self._settings.threads, batch.max_size))
         try:
-            engine = await asyncio.wrap_future(work)
+            engine = await work.waiter
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            worker.close()
             self.watchdog.leave(work)
             raise
-        return ActiveRevision(ServedRevision(identity), installed, engine, executor)
+        afterwards = engine.count_drift if engine.drift is not None else None
+        worker.answer_with(engine.answer, together=engine.max_rows > 1, afterwards=afterwards)
+        return ActiveRevision(ServedRevision(identity), installed, engine, worker)
 
-    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "Future[None] | None":
+    def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "asyncio.Future[None] | None":
         retired = self._registry.switch(key, active)
         if retired is None:
             return None
+        _end_shadow(retired)
         # Behind the requests that are still queued in that thread, which ends after it.
-        closing = retired.executor.submit(retired.engine.close)
-        retired.executor.shutdown(wait=False)
-        return closing
+        closing = retired.worker.call(retired.engine.close)
+        retired.worker.close()
+        return closing.waiter
 
 
 class MetricsServer:
@@ -160,7 +206,22 @@ class MetricsServer:
         raise HttpFault(404, f"there is nothing at {request.path}; there are /metrics and /healthz")
 
 
-def _load_engine(installed: InstalledRevision, threads: int, mark: Slot) -> "Engine":
+def _end_shadow(active: ActiveRevision) -> None:
+    active.engine.observer = None
+    if active.shadow is not None:
+        active.shadow.stop()
+        active.shadow = None
+
+
+def _expected_bytes(other: InstalledRevision, active_bytes: int) -> int:
+    """Memory that the other revision should take: as declared, else as the active one or by its files."""
+    budget = other.variant.budget
+    if budget is not None and budget.peak_memory is not None:
+        return parse_bytes(budget.peak_memory, field="budget.peakMemory")
+    return max(active_bytes, 2 * sum(file.size_bytes for file in other.variant.files))
+
+
+def _load_engine(installed: InstalledRevision, mark: Slot, threads: int, max_rows: int) -> "Engine":
     from edgecanary.agent.serving import engine  # noqa: PLC0415 -- numpy and the runtime cost 40 MB
 
-    return engine.load(installed, threads=threads, mark=mark)
+    return engine.load(installed, threads=threads, mark=mark, max_rows=max_rows)

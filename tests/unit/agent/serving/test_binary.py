@@ -20,7 +20,7 @@ from tests.unit.agent.modelmaking import (
     logarithm_model,
     row_io,
 )
-from tests.unit.agent.serving.harness import Answer, Json, Node
+from tests.unit.agent.serving.harness import Answer, Json, Node, output_data
 
 Values = npt.NDArray[np.generic]
 
@@ -89,8 +89,10 @@ async def test_every_type_comes_back_as_it_went_in_both_as_binary_and_as_json(
         {"inputs": [{"name": "x", "datatype": dtype, "shape": [1, 4], "data": values[0].tolist()}]}
     )
     assert as_json.status == 200, as_json.body
-    outputs = as_json.json["outputs"]
-    assert outputs == [{"name": "y", "shape": [1, 4], "datatype": dtype, "data": values[0].tolist()}]
+    assert np.array([output_data(as_json)], dtype=NUMPY_TYPES[dtype]).tolist() == values.tolist()
+    assert as_json.json["outputs"] == [
+        {"name": "y", "shape": [1, 4], "datatype": dtype, "data": output_data(as_json)}
+    ]
 
 
 def test_binary_data_is_little_endian_row_major_and_texts_follow_their_length() -> None:

@@ -168,7 +168,9 @@ def test_addresses_are_host_and_port(text: str, address: tuple[str, int]) -> Non
     "text", ["", "9010", "localhost", "host:", "host:x", "host:65536", "::1:9010", "[x]:1"]
 )
 def test_other_addresses_are_refused_by_the_settings_name(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"--listen: must be host:port, \[ipv6\]:port or :port, got"):
+    with pytest.raises(
+        InvalidInput, match=r"--listen: must be host:port, \[ipv6\]:port, :port or unix:/path, got"
+    ):
         parse_address(text, field="--listen")
 
 

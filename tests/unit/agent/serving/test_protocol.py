@@ -174,6 +174,7 @@ async def test_other_paths_and_methods_are_refused_with_the_rule(node: Node) -> 
     assert (await node.call("GET", "/v2/models/pump/infer")).status == 405
     posted = await node.call("POST", "/v2/health/live", b"")
     assert (posted.status, posted.error) == (405, "POST /v2/health/live: the method must be GET")
+    assert posted.headers["allow"] == "GET, HEAD"
 
 
 def broken(**changes: object) -> Json:
@@ -209,11 +210,24 @@ WRONG_INPUTS: list[tuple[bytes | Json, str]] = [
         rows(1, 2, 3, 4) | {"parameters": {"binary_data_output": 1}},
         "parameters.binary_data_output: is 1, must be true or false",
     ),
+    (
+        rows(1, 2, 3, 4) | {"parameters": {"site": None}},
+        "the request.parameters.site: is null, must be a text, a number, true or false",
+    ),
+    (
+        rows(1, 2, 3, 4) | {"outputs": [{"name": "y", "parameters": {"classification": 3}}]},
+        "outputs[0].parameters.classification: is not supported: ask for the output itself",
+    ),
+    (
+        rows(1, 2, 3, 4) | {"outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]},
+        "outputs[0].parameters.shared_memory_region: is not supported: send the tensor in the request",
+    ),
     (rows(1, 2, 3, 4) | {"outputs": []}, "outputs: must be a list of outputs, or absent"),
     (rows(1, 2, 3, 4) | {"outputs": [{"name": "y"}, {"name": "y"}]}, "outputs[1].name: 'y' is there twice"),
     (broken(name="z"), "inputs[0].name: is \"z\", must be one of 'x'"),
     (broken(name=None), "inputs[0].name: is null, must be one of 'x'"),
     (broken(datatype="FP64"), 'inputs[0] (x).datatype: is "FP64", must be FP32'),
+    (broken(datatype="BF16"), 'inputs[0] (x).datatype: is "BF16", must be FP32'),
     (broken(datatype=None), "inputs[0] (x).datatype: is null, must be FP32"),
     (broken(shape=[4]), "inputs[0] (x).shape: is [4], must be [-1, 4]"),
     (broken(shape=[1, 5]), "inputs[0] (x).shape: is [1, 5], must be [-1, 4]"),
@@ -342,3 +356,4 @@ async def test_half_a_surrogate_pair_breaks_nothing(node: Node, tmp_path: Path) 
 async def test_a_compressed_body_is_refused(node: Node) -> None:
     answer = await node.call("POST", "/v2/models/pump/infer", b"x", {"Content-Encoding": "gzip"})
     assert answer.status == 415
+    assert answer.headers["accept-encoding"] == "identity"

@@ -1,0 +1,258 @@
+"""The thread of one loaded model, and what waits for it.
+
+A plain queue and one call back into the event loop cost a third of what an executor's futures cost, which counts
+where the model itself takes 20 microseconds. The threads are daemons: a model that never returns must not keep
+the process from ending.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+from edgecanary.agent.serving.messages import Response
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Interruptible(Protocol):
+    """A run of a model."""
+
+    def interrupt(self) -> None:
+        """Ends it soon; safe from any thread, at any time."""
+        ...
+
+
+class Ticket:
+    """One inference on its way: made and awaited in the event loop's thread, worked on in the model's."""
+
+    __slots__ = ("body", "deadline", "expired", "json_length", "name", "outcome", "run", "waiter")
+
+    def __init__(self, name: str, body: bytearray, json_length: int | None, deadline: float) -> None:
+        self.name = name
+        """What the client called the model."""
+        self.body = body
+        self.json_length = json_length
+        self.deadline = deadline
+        """By the event loop's clock."""
+        self.waiter: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.outcome: Response | BaseException | None = None
+        self.run: Interruptible | None = None
+        self.expired = False
+
+    def begin(self, run: Interruptible) -> None:
+        """The model begins with it. In the model's thread."""
+        self.run = run
+        # In this order: whoever expires it now finds the run.
+        if self.expired:
+            run.interrupt()
+
+    def expire(self) -> None:
+        """Nobody waits for it any more: its run is to end soon."""
+        self.expired = True
+        run = self.run
+        if run is not None:
+            run.interrupt()
+
+    def running(self) -> bool:
+        """Whether the model's thread is at it."""
+        return self.run is not None and self.outcome is None
+
+    def deliver(self) -> None:
+        """Tells who waits. In the event loop's thread."""
+        if self.waiter.done():
+            return
+        if isinstance(self.outcome, BaseException):
+            self.waiter.set_exception(self.outcome)
+        elif self.outcome is not None:
+            self.waiter.set_result(self.outcome)
+
+
+class Deadlines:
+    """Expires tickets that take too long, with at most one timer and none while nothing waits."""
+
+    def __init__(self) -> None:
+        self._tickets: deque[Ticket] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, ticket: Ticket) -> None:
+        """Tickets come in the order of their deadlines."""
+        while self._tickets and self._tickets[0].waiter.done():
+            self._tickets.popleft()
+        self._tickets.append(ticket)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(ticket.deadline, self._look)
+
+    def stop(self) -> None:
+        """Expires nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._tickets and (self._tickets[0].waiter.done() or self._tickets[0].deadline <= now):
+            ticket = self._tickets.popleft()
+            if not ticket.waiter.done():
+                ticket.expire()
+                ticket.waiter.set_exception(TimeoutError())
+        self._timer = None
+        if self._tickets:
+            self._timer = asyncio.get_running_loop().call_at(self._tickets[0].deadline, self._look)
+
+
+class Call(Generic[T]):
+    """Something else to be done in the model's thread."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._loop = asyncio.get_running_loop()
+        self._runs = False
+        self.waiter: asyncio.Future[T] = self._loop.create_future()
+        """What the function returns or raises."""
+
+    def running(self) -> bool:
+        """Whether the thread is at it."""
+        return self._runs
+
+    def work(self) -> None:
+        """Does it. In the thread."""
+        self._runs = True
+        try:
+            result = self._function()
+        except BaseException as error:  # noqa: BLE001 -- raised where the result is awaited
+            self._runs = False
+            call_soon(self._loop, self._fail, error)
+        else:
+            self._runs = False
+            call_soon(self._loop, self._succeed, result)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.waiter.done():
+            self.waiter.set_exception(error)
+
+    def _succeed(self, result: T) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(result)
+
+
+class Worker:
+    """One thread with a queue. Work is done in the order in which it was given."""
+
+    def __init__(self, name: str, *, max_batch: int = 1, max_delay_seconds: float = 0.0) -> None:
+        """With `max_batch` above 1, up to so many tickets that wait at once are answered together.
+
+        The first of them waits at most `max_delay_seconds` for others.
+        """
+        self._queue: SimpleQueue[Ticket | Call[object] | None] = SimpleQueue()
+        self._max_batch = max_batch
+        self._max_delay_seconds = max_delay_seconds
+        self._next: Ticket | Call[object] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._answer: Callable[[Sequence[Ticket]], None] | None = None
+        self._afterwards: Callable[[], None] | None = None
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def answer_with(
+        self,
+        answer: Callable[[Sequence[Ticket]], None],
+        *,
+        together: bool,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
+        """What answers tickets: it settles the outcome of each. `together`: several at once are fine.
+
+        `afterwards` is done when they were delivered: what may not delay an answer.
+        """
+        self._answer = answer
+        self._afterwards = afterwards
+        if not together:
+            self._max_batch = 1
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queues an inference; its waiter gets the outcome."""
+        self._queue.put(ticket)
+
+    def call(self, function: Callable[[], T]) -> Call[T]:
+        """Queues a function."""
+        call = Call(function)
+        self._queue.put(call)  # type: ignore[arg-type]
+        return call
+
+    def close(self) -> None:
+        """Ends the thread behind what is queued."""
+        self._queue.put(None)
+
+    async def ended(self, *, within_seconds: float) -> None:
+        """Waits for the thread to end, but not for ever: a runtime may hang in it."""
+        await asyncio.to_thread(self._thread.join, within_seconds)
+
+    def _work(self) -> None:
+        while True:
+            item = self._next if self._next is not None else self._queue.get()
+            self._next = None
+            if item is None:
+                return
+            if isinstance(item, Call):
+                item.work()
+            else:
+                self._settle(self._gather(item))
+
+    def _gather(self, first: Ticket) -> list[Ticket]:
+        """The tickets to answer together."""
+        tickets = [first]
+        if self._max_batch == 1:
+            return tickets
+        until = time.monotonic() + self._max_delay_seconds
+        while len(tickets) < self._max_batch:
+            left = until - time.monotonic()
+            try:
+                item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+            except Empty:
+                break
+            if not isinstance(item, Ticket):
+                # What is behind the tickets stays behind them; the end is put back, being the last.
+                if item is None:
+                    self._queue.put(None)
+                self._next = item
+                break
+            tickets.append(item)
+        return tickets
+
+    def _settle(self, tickets: list[Ticket]) -> None:
+        alive = [ticket for ticket in tickets if not ticket.expired]
+        try:
+            if self._answer is None:
+                raise RuntimeError("the thread has no model to answer with")
+            if alive:
+                self._answer(alive)
+        except BaseException as defect:  # noqa: BLE001 -- the requests' tasks raise it, and the thread lives on
+            for ticket in alive:
+                ticket.outcome = ticket.outcome or defect
+        call_soon(self._loop, _deliver_all, tickets)
+        if self._afterwards is not None:
+            try:
+                self._afterwards()
+            except Exception:
+                log.exception("what follows an answer failed")
+
+
+def _deliver_all(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.deliver()
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
+    """Calls in the event loop's thread, unless the loop has ended: then nobody waits."""
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
