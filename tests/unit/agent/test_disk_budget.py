@@ -64,8 +64,10 @@ async def test_models_share_files_and_the_removal_of_one_leaves_the_others(
     other = other.model_copy(update={"spec": other.spec.model_copy(update={"model": "fan"})})
     releases, fan = Releases(), ModelKey(KEY.namespace, "fan")
     async with node(tmp_path) as edge:
-        edge.hear(releases.next(stable=a), other)
+        first = releases.next(stable=a)
+        edge.hear(first)
         await edge.settles(a)
+        edge.hear(first, other)
         await until(lambda: edge.server.active.get(fan))
         edge.hear(releases.next(), other)
         await until(lambda: edge.record.outcome.reason == "NotAssigned")
