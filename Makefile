@@ -37,7 +37,7 @@ demo: have-tools ## The whole story on real parts, about 5 minutes; KEEP=1 leave
 
 .PHONY: test
 test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARGS for pytest, WORKERS=0 for one process.
-	@$(PYTHON) -m pytest $(TESTS) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest $(TESTS) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: verify
 verify: check-format lint types contracts links generated changelog ## All checks that run nothing.

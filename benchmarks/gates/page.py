@@ -75,24 +75,16 @@ def _peers(book: tables.Book) -> Iterable[str]:
     yield ""
     yield "![Found after so many looks](images/gates-found.svg)"
     yield ""
-    head = (
-        "fleet",
-        "method",
-        "false rollback %",
-        "missed %",
-        "delay in looks",
-        "in requests",
-        "nodes exposed",
-    )
-    yield from table(head, tables.beside_peers(book))
+    head = "fleet|method|false rollback %|missed %|delay in looks|in requests|nodes exposed"
+    yield from table(head.split("|"), tables.beside_peers(book))
 
 
 def _found(book: tables.Book) -> Iterable[str]:
-    yield "## What the default finds"
-    yield ""
-    yield "`NegativeBinomial` as the product uses it. Under each ratio: percent found within 10 / 60 / 240 looks @"
-    yield "median delay in looks of those found."
-    yield ""
+    yield from _begin(
+        "What the default finds",
+        "`NegativeBinomial` as the product uses it. Under each ratio: percent found within 10 / 60 / 240 looks @",
+        "median delay in looks of those found.",
+    )
     head = ("cell", "false rollback %", "1.25x", "1.5x", "2x", "3x", "10x")
     yield from table(head, tables.found_from_start(book))
     yield "The same when only the canaries of one hardware class are worse, a third of them:"
@@ -101,13 +93,13 @@ def _found(book: tables.Book) -> Iterable[str]:
 
 
 def _onsets(book: tables.Book) -> Iterable[str]:
-    yield "## Late and slow regressions"
-    yield ""
-    yield "Median delay over all runs, in looks at full strength (a look while half of the increase is there counts"
-    yield "half), for a regression from the start on, for one that comes after 120 looks, and for one that grows over"
-    yield "120 looks. In brackets as a multiple of the first. `-`: most runs do not find it within 120 looks (slow:"
-    yield "240)."
-    yield ""
+    yield from _begin(
+        "Late and slow regressions",
+        "Median delay over all runs, in looks at full strength (a look while half of the increase is there counts",
+        "half), for a regression from the start on, for one that comes after 120 looks, and for one that grows over",
+        "120 looks. In brackets as a multiple of the first. `-`: most runs do not find it within 120 looks (slow:",
+        "240).",
+    )
     yield "![Delay by onset](images/gates-onsets.svg)"
     yield ""
     head = ("cell", "ratio", "start", "late", "slow", "as in the study: start", "late", "slow")
@@ -115,23 +107,23 @@ def _onsets(book: tables.Book) -> Iterable[str]:
 
 
 def _exposure(book: tables.Book) -> Iterable[str]:
-    yield "## Promotion after the minimum exposure"
-    yield ""
-    yield "A step is promoted when the exposure is enough for the ratio that must be found. Percent of revisions that"
-    yield "are worse by just that ratio and are promoted, of those that came to either end within 240 looks; beside it,"
-    yield "how many came to neither and wait."
-    yield ""
+    yield from _begin(
+        "Promotion after the minimum exposure",
+        "A step is promoted when the exposure is enough for the ratio that must be found. Percent of revisions that",
+        "are worse by just that ratio and are promoted, of those that came to either end within 240 looks; beside it,",
+        "how many came to neither and wait.",
+    )
     head = ("cell", "1.5x promoted", "waiting", "2x promoted", "waiting", "3x promoted", "waiting")
     yield from table(head, tables.promotions(book))
 
 
 def _stress(book: tables.Book) -> Iterable[str]:
-    yield "## Worse conditions than the grid's"
-    yield ""
-    yield "False rollbacks in percent over 240 looks, medium noise; the worse of 5 % bad of 500 requests and 1 % of"
-    yield "100: the product's default / its plain form / Randomization. The warm-up comes after the time that the"
-    yield "product leaves out."
-    yield ""
+    yield from _begin(
+        "Worse conditions than the grid's",
+        "False rollbacks in percent over 240 looks, medium noise; the worse of 5 % bad of 500 requests and 1 % of",
+        "100: the product's default / its plain form / Randomization. The warm-up comes after the time that the",
+        "product leaves out.",
+    )
     yield from table(("condition", *book.fleets[:3]), tables.stress(book))
 
 
@@ -175,6 +167,11 @@ def _method() -> Iterable[str]:
         "  time since. That can only make their delays longer.",
     )
     yield ""
+
+
+def _begin(title: str, *text: str) -> Iterable[str]:
+    """A section's heading and its paragraph."""
+    yield from (f"## {title}", "", *text, "")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:

@@ -118,7 +118,7 @@ def test_a_store_that_is_down_delays_a_model_and_the_status_says_why(scene: Scen
 
 def test_addresses_are_renewed_before_they_expire(scene: Scene) -> None:
     scene.begin("fp32")
-    scene.fleet.restart_operator(("--url-ttl-seconds=60",))
+    scene.fleet.restart_operator(("--url-ttl-seconds=20",))
     revision = scene.publish("lookup")
     late = next(iter(sorted(scene.nodes - scene.subject.cohort(revision, step=0))))
     scene.traffic.remove(late)

@@ -323,7 +323,7 @@ class TestTheProcess:
     @pytest.mark.parametrize(
         ("flags", "says"),
         [
-            (("--url-ttl-seconds", "10"), "--url-ttl-seconds: must be 60 to 604800"),
+            (("--url-ttl-seconds", "10"), "--url-ttl-seconds: must be 20 to 604800"),
             (("--metrics-address", "8080"), "--metrics-address: must be an address such as :8080"),
             (("--log-format", "xml"), "--log-format: must be one of text, json, got 'xml'"),
             (("--resync-seconds", "0"), "argument --resync-seconds: must be a number of seconds above 0"),

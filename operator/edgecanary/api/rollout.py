@@ -27,8 +27,8 @@ ABORT_ANNOTATION = "edgecanary.dev/abort"
 RETRY_ANNOTATION = "edgecanary.dev/retry"
 
 
-class Approval(StrEnum):
-    """How a step is left."""
+class Decided(StrEnum):
+    """Who decides: the operator by itself, or a person."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
@@ -46,13 +46,6 @@ class Initial(StrEnum):
 
     STAGED = "Staged"
     ALL_AT_ONCE = "AllAtOnce"
-
-
-class RollbackPolicy(StrEnum):
-    """Who takes a failed revision back."""
-
-    AUTOMATIC = "Automatic"
-    MANUAL = "Manual"
 
 
 class ModelReference(ApiModel):
@@ -91,8 +84,8 @@ class Step(ApiModel):
         le=2_592_000,
         description="How long the step is watched once its nodes are updated, in seconds.",
     )
-    approval: Approval = Field(
-        default=Approval.AUTOMATIC,
+    approval: Decided = Field(
+        default=Decided.AUTOMATIC,
         description="Automatic goes on when the gates pass; Manual waits for edgecanary.dev/promote as well.",
     )
 
@@ -197,8 +190,8 @@ class RolloutSpec(ApiModel):
     analysis: Analysis | None = Field(
         default=None, description="The gates. Absent: only the nodes' own probes and health decide."
     )
-    rollback: RollbackPolicy = Field(
-        default=RollbackPolicy.AUTOMATIC,
+    rollback: Decided = Field(
+        default=Decided.AUTOMATIC,
         description="Automatic takes a failed revision back at once; Manual holds it and asks.",
     )
     health: DeviceHealth = Field(

@@ -13,7 +13,7 @@ from edgecanary.controller.logs import LogFormat, set_up
 from edgecanary.controller.process import OperatorSettings, run_operator
 
 DEFAULT_NAMESPACE = "edgecanary-system"
-_LEAST_URL_SECONDS = 60
+_LEAST_URL_SECONDS = 20
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

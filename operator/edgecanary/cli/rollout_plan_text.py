@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from edgecanary.api.rollout import Approval
+from edgecanary.api.rollout import Decided
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.base.quantities import human_seconds
 from edgecanary.cli.output import columns, paragraph
@@ -73,7 +73,7 @@ def _waits(step: StepForecast) -> str:
         for gate in step.gates
         if gate.decides and gate.outlook in (GateOutlook.LATE, GateOutlook.NEVER)
     ]
-    if step.approval is Approval.MANUAL:
+    if step.approval is Decided.MANUAL:
         waits.append("approval")
     return ", ".join(waits) or "-"
 

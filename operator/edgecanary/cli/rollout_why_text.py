@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edgecanary.api.edgenode import ModelResult
-from edgecanary.api.rollout import Approval
+from edgecanary.api.rollout import Decided
 from edgecanary.api.rollout_status import MetricStatus, NodeCounts, RevisionReference, Waiting
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.base.quantities import human_seconds
@@ -62,7 +62,7 @@ def _step(step: StepAccount, now: datetime) -> Iterator[str]:
     elif step.bake_until is not None:
         verb = "until" if step.bake_until > now else "over since"
         yield from _fact("bake", f"{verb} {_moment(step.bake_until, now)}")
-    if step.approval is Approval.MANUAL:
+    if step.approval is Decided.MANUAL:
         given = f"given {_moment(step.approved_time, now)}" if step.approved_time else "not given"
         yield from _fact("approval", f"{given} (edgecanary.dev/promote)")
     yield from _fact("deadline", _moment(step.deadline, now))

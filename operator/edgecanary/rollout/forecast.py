@@ -9,7 +9,7 @@ from datetime import datetime
 
 from edgecanary.analysis.prospect import ASSUMED_VARIANCE
 from edgecanary.api.fields import ApiModel
-from edgecanary.api.rollout import Approval, Initial
+from edgecanary.api.rollout import Decided, Initial
 from edgecanary.base.quantities import human_seconds
 from edgecanary.rollout.forecast_cohorts import EXAMPLE_UID, Fleet, Occasion, cohorts, select_fleet
 from edgecanary.rollout.forecast_gates import BaselineSource, GateOutlook
@@ -93,7 +93,7 @@ def _notes(
         notes.append("the very first revision goes straight to the last step (initial: AllAtOnce)")
     if rollout.spec.paused:
         notes.append("spec.paused is true: nothing is widened until it is false")
-    if any(step.approval is Approval.MANUAL for step in steps):
+    if any(step.approval is Decided.MANUAL for step in steps):
         notes.append("approvals count as given at once when the bake is over and the gates pass")
     if rollout.spec.analysis is None:
         notes.append("there is no analysis: only the nodes' own probes and health decide")

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from edgecanary.analysis.counting import tick_seconds
 from edgecanary.analysis.prospect import Grid
 from edgecanary.api.fields import ApiModel
-from edgecanary.api.rollout import Approval, RolloutSpec, Step
+from edgecanary.api.rollout import Decided, RolloutSpec, Step
 from edgecanary.rollout.forecast_cohorts import Cohort, Fleet, Occasion
 from edgecanary.rollout.forecast_gates import (
     GateForecast,
@@ -48,7 +48,7 @@ class StepForecast(ApiModel):
     online: int
     """Of `nodes`, those whose Node is Ready now."""
     strata: tuple[StratumForecast, ...]
-    approval: Approval
+    approval: Decided
     start: datetime | None = None
     switch: datetime | None = None
     """When its nodes may switch: the start, or the next update window."""

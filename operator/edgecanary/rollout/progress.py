@@ -9,7 +9,7 @@ from edgecanary.analysis.template import Scope
 from edgecanary.api.analysis import OnMissing
 from edgecanary.api.meta import ConditionType
 from edgecanary.api.modelrelease import CanaryStatement, RevisionStatement
-from edgecanary.api.rollout import Approval, Initial, OnDeadline, RollbackPolicy, Step
+from edgecanary.api.rollout import Decided, Initial, OnDeadline, Step
 from edgecanary.api.rollout_status import AnalysisStatus, HistoryOutcome, MetricStatus, StepStatus
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.rollout.attempt import Attempt, current_attempt, new_attempt
@@ -248,9 +248,9 @@ def rejection(run: Run) -> Rejection | None:
     if len(run.view.failed) > spec.strategy.max_failed_nodes:
         return Rejection("NodesFailed", _failed_nodes(run))
     asked = [metric for metric, what in run.gates.missing if what is OnMissing.ROLLBACK]
-    if spec.rollback is RollbackPolicy.AUTOMATIC and run.gates.failed:
+    if spec.rollback is Decided.AUTOMATIC and run.gates.failed:
         return Rejection("AnalysisFailed", f"{run.title}: {describe_failures(run.gates.failed)}")
-    if spec.rollback is RollbackPolicy.AUTOMATIC and asked:
+    if spec.rollback is Decided.AUTOMATIC and asked:
         return Rejection("AnalysisMissing", f"{run.title}: {describe(asked)}")
     if spec.strategy.on_deadline is OnDeadline.ROLLBACK and is_late(run) and not complete(run):
         return Rejection("DeadlineExceeded", f"{run.title} was not complete by {to_rfc3339(deadline(run))}")
@@ -274,7 +274,7 @@ def complete(run: Run) -> bool:
         and end <= context.now
         and not run.gates.missing
         and run.gates.passed
-        and (run.step.approval is Approval.AUTOMATIC or run.status.approved_time is not None)
+        and (run.step.approval is Decided.AUTOMATIC or run.status.approved_time is not None)
     )
 
 

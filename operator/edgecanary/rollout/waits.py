@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from edgecanary.api.rollout import Approval, OnDeadline
+from edgecanary.api.rollout import Decided, OnDeadline
 from edgecanary.api.rollout_status import HistoryEntry
 from edgecanary.base.clock import to_rfc3339
 from edgecanary.rollout.adoption import describe_undescribed
@@ -100,7 +100,7 @@ def _waits_for(run: Run) -> Situation:
         return working("AnalysisInconclusive", text, until=until)
     if not run.gates.passed:
         return working("AnalysisInconclusive", f"{run.title}: {describe(run.gates.waiting)}", until=until)
-    if run.step.approval is Approval.MANUAL and run.status.approved_time is None:
+    if run.step.approval is Decided.MANUAL and run.status.approved_time is None:
         text = f"{run.title}: gates pass; set edgecanary.dev/promote to go on"
         return working("AwaitingApproval", text, until=until)
     return working("Progressing", f"{run.title}: complete")

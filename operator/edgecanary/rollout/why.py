@@ -12,7 +12,7 @@ from edgecanary.api.edgenode import ModelResult, ModelState, NodeModelStatus
 from edgecanary.api.fields import ApiModel
 from edgecanary.api.meta import ConditionType
 from edgecanary.api.modelrelease import RejectedRevision
-from edgecanary.api.rollout import Approval, Rollout, Step
+from edgecanary.api.rollout import Decided, Rollout, Step
 from edgecanary.api.rollout_status import MetricStatus, NodeCounts, RevisionReference, StepStatus, Waiting
 from edgecanary.rollout.conditions import find_condition
 from edgecanary.rollout.waiting import ENDS_WITH
@@ -43,7 +43,7 @@ class StepAccount(ApiModel):
     bake_since: datetime | None = None
     bake_until: datetime | None = None
     deadline: datetime
-    approval: Approval
+    approval: Decided
     approved_time: datetime | None = None
     skips_gates: bool = False
 

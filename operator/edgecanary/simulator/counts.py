@@ -1,9 +1,11 @@
 """What comparisons are judged by: an attempt's counts in blocks, and the stable revision's counts before it."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgecanary.analysis.counting import tick_seconds
 from edgecanary.analysis.counts import (
     MAX_HISTORY_NODES,
     Blocks,
@@ -12,13 +14,26 @@ from edgecanary.analysis.counts import (
     Floats,
     History,
 )
-from edgecanary.analysis.query import CountsQuery
+from edgecanary.analysis.grid import block_edges, look_edges
+from edgecanary.analysis.query import CountsQuery, QueryError
+from edgecanary.analysis.timeline import Rhythm, Timeline, cut, cut_looks, make_rhythm
+from edgecanary.api.analysis import Analysis
+from edgecanary.simulator.clockwork import seconds_at
 from edgecanary.simulator.telemetry import Span, Tally, Telemetry
 from edgecanary.simulator.traces import JUDGED, MOST_BAD, Channel
 
-FIRST_BLOCK_SECONDS = 300.0
-MOST_BLOCKS = 64
-"""With more, two neighbours become one and new ones are twice as long."""
+SCRAPE_SECONDS = 15
+"""How far apart the samples of a node are."""
+
+_SAME = 1e-6
+_LATEST_TICKS = 2
+"""Boundaries that are kept in any case: a step that begins now has one at the last whole tick."""
+
+
+def tick_of(analysis: Analysis) -> float:
+    """The tick that comparisons of this analysis are counted on, in seconds."""
+    asked = tick_seconds(analysis.history_seconds, analysis.interval_seconds)
+    return float(make_rhythm(asked, analysis.interval_seconds, 0, SCRAPE_SECONDS).tick)
 
 
 @dataclass
@@ -34,14 +49,20 @@ class _Block:
 
 @dataclass
 class AttemptCounts:
-    """The counts since an attempt began. It is made at that moment and hears of every span."""
+    """The counts since an attempt began. It is made at that moment and hears of every span.
+
+    Time is cut as the product cuts it: into ticks of `tick` seconds, of which `analysis.grid` says which stay
+    boundaries of blocks.
+    """
 
     telemetry: Telemetry
     canary: str
     stable: str
     begin: float
+    tick: float
     blocks: list[_Block] = field(default_factory=list)
-    length: float = FIRST_BLOCK_SECONDS
+    _steps: list[tuple[int, float]] = field(default_factory=list)
+    """Later steps: the index, and the begin in ticks."""
     _history: dict[tuple[Channel, int, int], History] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,43 +70,87 @@ class AttemptCounts:
         serves = self.telemetry.serving == self.telemetry.slot(self.stable)
         self._stable_since: Floats = np.where(serves, self.telemetry.since, np.inf)
 
-    def hear(self, span: Span) -> None:
-        """Adds a span to the last block, or begins another one."""
-        new = self._block_of(span)
-        self.blocks = [_padded(block, len(new.canary)) for block in self.blocks]
-        if self.blocks and self.blocks[-1].end - self.blocks[-1].begin < self.length - 1e-6:
-            self.blocks[-1] = _merged(self.blocks[-1], new)
-        else:
-            self.blocks.append(new)
-        if len(self.blocks) > MOST_BLOCKS:
-            self.length *= 2
-            pairs = zip(self.blocks[::2], [*self.blocks[1::2], None], strict=False)
-            self.blocks = [_merged(first, second) if second else first for first, second in pairs]
+    def begin_step(self, index: int, now: float) -> None:
+        """A step begins, unless it had begun before."""
+        if index > max((known for known, _ in self._steps), default=0):
+            self._steps.append((index, self._ticks(now)))
 
-    def to_counts(self, query: CountsQuery, channel: Channel) -> ComparisonCounts:
+    def next_edge(self, now: float) -> float:
+        """The next moment at which a span must end."""
+        return self.begin + (math.floor(self._ticks(now) + _SAME) + 1) * self.tick
+
+    def hear(self, span: Span) -> None:
+        """Adds a span; boundaries that are not wanted any more go."""
+        self.blocks = [_padded(block, len(self.telemetry.nodes)) for block in self.blocks]
+        blocks, kept = [self._block_of(span)], self._kept(span.end)
+        for block in reversed(self.blocks):
+            if self._is_one_of(kept, block.end):
+                blocks.append(block)
+            else:
+                blocks[-1] = _merged(block, blocks[-1])
+        self.blocks = blocks[::-1]
+
+    def to_counts(self, query: CountsQuery, channel: Channel) -> ComparisonCounts | QueryError:
         """What a query for the counts gives now: of nodes whose samples have not arrived, what came before."""
+        rhythm = make_rhythm(query.tick_seconds, query.interval_seconds, query.warmup_seconds, SCRAPE_SECONDS)
+        timeline = self._timeline(query, rhythm)
+        if not timeline.stretches:
+            return QueryError("CountsIncomplete", "the first look of this method is still to come")
         return ComparisonCounts(
             nodes=tuple(node.name for node in self.telemetry.nodes),
-            tick_seconds=float(query.tick_seconds),
-            history=self._past(query, channel),
-            since=self._since(query.tick_seconds, channel),
+            tick_seconds=float(rhythm.tick),
+            history=self._past(channel, query.history_seconds, rhythm.tick),
+            since=self._since(timeline, rhythm.tick, channel),
         )
 
-    def _since(self, tick_seconds: int, channel: Channel) -> Blocks:
+    def _ticks(self, moment: float) -> float:
+        return (moment - self.begin) / self.tick
+
+    def _kept(self, now: float) -> set[int]:
+        """The ticks that stay boundaries, for both kinds of methods."""
+        elapsed = self._ticks(now)
+        edges = {*block_edges(elapsed, [begin for _, begin in self._steps])[:-1], *look_edges(elapsed)}
+        last = math.floor(elapsed + _SAME)
+        return {*map(int, edges), *range(last - _LATEST_TICKS, last + 1)}
+
+    def _is_one_of(self, kept: set[int], moment: float) -> bool:
+        ticks = self._ticks(moment)
+        return abs(ticks - round(ticks)) < _SAME and round(ticks) in kept
+
+    def _timeline(self, query: CountsQuery, rhythm: Rhythm) -> Timeline:
+        """The blocks that the product would ask for now, in seconds since the attempt began."""
+        now = int(self.telemetry.done - self.begin)
+        if now <= 0:
+            return Timeline((0,), (0,))
+        steps = [int(seconds_at(step) - self.begin) for step in query.step_times[1:]]
+        return (cut_looks if query.fixed_looks else cut)(0, now, steps, rhythm)
+
+    def _since(self, timeline: Timeline, tick_seconds: int, channel: Channel) -> Blocks:
+        """The counts in the timeline's blocks; of a node that switched within one only the canary's stay."""
         nodes = len(self.telemetry.nodes)
-        self.blocks = [_padded(block, nodes) for block in self.blocks]
-        here = [self.telemetry.away_since >= block.end for block in self.blocks]
+        blocks = [_padded(block, nodes) for block in self.blocks]
+        ends = np.array([block.end for block in blocks]) - self.begin
+        inner = np.searchsorted(ends, np.array(timeline.blocks[1:]) - _SAME)
+        last = min(int(inner[-1]), len(blocks) - 1)
+        firsts = np.unique(np.array([0, *(place + 1 for place in inner[:-1] if place < last)]))
+        blocks = blocks[: last + 1]
+        here = np.stack([self.telemetry.away_since >= block.end for block in blocks], axis=-1)
+        flags = np.stack([block.canary for block in blocks], axis=-1)
+        canary = np.logical_or.reduceat(flags, firsts, axis=-1)
+        of_block = np.repeat(canary, np.diff([*firsts, len(blocks)]), axis=-1)
+        counted = here & (flags | ~of_block)
 
-        def stack(columns: list[Floats]) -> Floats:
-            return np.stack(columns, axis=-1) if columns else np.zeros((nodes, 0))
+        def summed(columns: list[Floats]) -> Floats:
+            found: Floats = np.add.reduceat(np.stack(columns, axis=-1) * counted, firsts, axis=-1)
+            return found
 
-        flags = [block.canary for block in self.blocks]
+        begins = np.array([block.begin for block in blocks])[firsts]
         return Blocks(
-            ticks=np.array([(block.end - block.begin) / tick_seconds for block in self.blocks]),
-            canary=np.stack(flags, axis=-1) if flags else np.zeros((nodes, 0), dtype=np.bool_),
-            total=stack([b.total[channel] * seen for b, seen in zip(self.blocks, here, strict=True)]),
-            bad=stack([b.bad[channel] * seen for b, seen in zip(self.blocks, here, strict=True)]),
-            active=stack([b.active * seen / tick_seconds for b, seen in zip(self.blocks, here, strict=True)]),
+            ticks=np.diff(np.append(begins, blocks[-1].end)) / tick_seconds,
+            canary=canary,
+            total=summed([block.total[channel] for block in blocks]),
+            bad=summed([block.bad[channel] for block in blocks]),
+            active=summed([block.active / tick_seconds for block in blocks]),
         )
 
     def _block_of(self, span: Span) -> _Block:
@@ -109,17 +174,16 @@ class AttemptCounts:
         active = np.where(total[telemetry.channels[0]] > 0, span.end - span.begin, 0.0)
         return _Block(span.begin, span.end, flags, total, bad, active)
 
-    def _past(self, query: CountsQuery, channel: Channel) -> History:
+    def _past(self, channel: Channel, seconds: int, tick: int) -> History:
         """The stable revision's counts before the attempt, drawn once; a node counts since it has had it."""
-        key = (channel, query.history_seconds, query.tick_seconds)
+        key = (channel, seconds, tick)
         if key not in self._history:
-            self._history[key] = self._draw_past(query, channel)
+            self._history[key] = self._draw_past(channel, int(seconds // tick), float(tick))
         return self._history[key]
 
-    def _draw_past(self, query: CountsQuery, channel: Channel) -> History:
-        telemetry, tick = self.telemetry, float(query.tick_seconds)
+    def _draw_past(self, channel: Channel, ticks: int, tick: float) -> History:
+        telemetry = self.telemetry
         random, nodes = telemetry.traces.random, len(self._stable_since)
-        ticks = int(query.history_seconds // tick)
         sample = np.sort(random.permutation(nodes)[:MAX_HISTORY_NODES]).astype(np.int64)
         total, bad = np.zeros(nodes), np.zeros(nodes)
         ticks_total, ticks_bad = np.zeros((len(sample), ticks)), np.zeros((len(sample), ticks))

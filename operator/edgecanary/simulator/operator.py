@@ -11,7 +11,7 @@ from edgecanary.rollout.snapshot import Plan, Snapshot
 from edgecanary.simulator.answers import Look, Prometheus
 from edgecanary.simulator.clockwork import Clockwork, Timer, seconds_at
 from edgecanary.simulator.cluster import Cluster
-from edgecanary.simulator.counts import AttemptCounts
+from edgecanary.simulator.counts import AttemptCounts, tick_of
 from edgecanary.simulator.journal import Journal
 from edgecanary.simulator.settings import Pace
 from edgecanary.simulator.telemetry import Telemetry
@@ -130,12 +130,16 @@ class SimOperator:
         canary = release.spec.canary if release else None
         attempt = (canary.revision, canary.attempt) if canary else None
         if release is None or attempt == self._attempt:
+            if canary is not None and self.prometheus.attempt is not None:
+                self.prometheus.attempt.begin_step(canary.step, self.clockwork.now)
             return
         self._attempt = attempt
         self.telemetry.advance(self.clockwork.now)
-        stable = release.spec.stable
+        stable, analysis = release.spec.stable, self.cluster.rollout.spec.analysis
         counts = None
-        if canary is not None and stable is not None:
-            counts = AttemptCounts(self.telemetry, canary.revision, stable.revision, self.clockwork.now)
+        if canary is not None and stable is not None and analysis is not None:
+            counts = AttemptCounts(
+                self.telemetry, canary.revision, stable.revision, self.clockwork.now, tick_of(analysis)
+            )
         self.telemetry.follow(counts)
         self.prometheus.attempt = counts

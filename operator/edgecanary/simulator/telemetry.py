@@ -158,7 +158,8 @@ class Telemetry:
         longest = SPAN_SECONDS if now - self.done <= 4 * LONG_SECONDS else LONG_SECONDS
         onsets = [item.onset for item in self._behaviours]
         while self.done < now:
-            end = min([now, self.done + longest, *(onset for onset in onsets if onset > self.done)])
+            edges = [self._follower.next_edge(self.done)] if self._follower is not None else []
+            end = min(now, self.done + longest, *edges, *(onset for onset in onsets if onset > self.done))
             self._pass(end)
         self._apply()
 
@@ -270,7 +271,11 @@ class Telemetry:
 
 
 class SpanListener(Protocol):
-    """Hears of every span that is over."""
+    """Hears of every span that is over, and says where spans must end."""
+
+    def next_edge(self, now: float) -> float:
+        """The first moment after `now` at which a span must end."""
+        ...
 
     def hear(self, span: Span) -> None:
         """Takes in a span."""

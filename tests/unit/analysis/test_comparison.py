@@ -266,6 +266,10 @@ class TestRatio:
         status = self.look(value, stable)
         assert (status.verdict, status.reason) == (verdict, reason)
 
+    def test_a_failure_tells_the_stable_revisions_value_too(self) -> None:
+        status = self.look(200.0, 100.0)
+        assert (status.value, status.baseline) == ("200", "100")
+
     def test_a_decrease_is_told_as_one(self) -> None:
         assert "90 is 10 % below the stable revision's 100" in self.look(90, 100).message
 

@@ -68,7 +68,7 @@ def test_the_values_of_an_enumeration_are_explained_where_they_need_it() -> None
         "ModelState"
     )
     assert "| `state` | [ModelState](#modelstate) |" in _section("NodeModelStatus")
-    assert value_meanings("Approval") == {}
+    assert value_meanings("Decided") == {}
     assert value_meanings("NoSuchType") == {}
 
 

@@ -73,3 +73,11 @@ def test_a_long_value_is_cut() -> None:
 def test_what_is_missing_is_named() -> None:
     assert said({}) == "spec: must be set"
     assert said({"spec": {"strategy": {"steps": []}}}) == "spec.modelRef: must be set"
+
+
+@pytest.mark.parametrize(("reach", "got"), [({}, "neither"), ({"percent": 5, "nodes": 1}, "both")])
+def test_a_step_is_given_in_percent_or_in_nodes(reach: JsonObject, got: str) -> None:
+    steps: list[JsonObject] = [{"name": "first", **reach}, {"name": "all", "percent": 100}]
+    assert said(spec(steps=steps)) == (
+        f"spec.strategy.steps[0]: exactly one of percent and nodes must be set, got {got}"
+    )

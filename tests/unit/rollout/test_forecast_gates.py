@@ -165,3 +165,50 @@ def test_choices_of_canaries_are_counted_within_strata() -> None:
     text = warning(look(two, nodes(6, 6), rates=rates), "TooFewArrangements")
     assert "3 of 12 nodes in some can be chosen in 90 within their strata" in text
     assert "TooFewArrangements" not in warned(look(two, nodes(12), rates=rates))
+
+
+def test_pairs_are_needed_for_a_paired_comparison() -> None:
+    paired: JsonObject = {
+        "name": "twins", "preset": "Disagreement", "comparison": {"method": "Paired", "detectRatio": "2"}
+    }  # fmt: skip
+    assert look(declared(analysis=gates(paired)), nodes(4)).steps[0].gates[0].events_needed == 134
+
+
+def test_the_samples_that_a_threshold_needs_are_told() -> None:
+    (gate,) = (
+        look(declared(analysis=gates(ERRORS)), nodes(40), rates={"errors": Rates(1200, 0.005)}).steps[0].gates
+    )
+    assert gate.events_needed == 200
+
+
+@pytest.mark.parametrize("share", [None, 0.0])
+def test_without_bad_events_today_no_ratio_can_be_told(share: float | None) -> None:
+    (gate,) = (
+        look(declared(analysis=gates(ERRORS)), nodes(40), rates={"errors": Rates(1200, share)}).steps[0].gates
+    )
+    assert gate.finds_ratio is None
+
+
+def test_a_comparison_without_a_share_of_bad_events_is_unknown_and_says_why() -> None:
+    (gate,) = (
+        look(declared(analysis=gates(COMPARED)), nodes(40), rates={"errors": Rates(1200)}).steps[0].gates
+    )
+    assert (gate.outlook, gate.why) == (GateOutlook.UNKNOWN, "the share of bad events is not known")
+
+
+def test_few_expected_events_are_told_with_a_decimal() -> None:
+    found = look(declared(analysis=gates(ERRORS)), nodes(4), rates={"errors": Rates(2.5, 0.005)})
+    assert "and 2.5 events are expected" in warning(found, "GateNeverReady")
+
+
+@pytest.mark.parametrize(("wrong", "broken"), [(0.2, True), (0.05, False)])
+def test_an_accuracy_that_is_too_low_already_is_told(wrong: float, broken: bool) -> None:
+    accuracy: JsonObject = {"name": "right", "preset": "Accuracy", "threshold": {"min": "0.9"}}
+    found = look(declared(analysis=gates(accuracy)), nodes(40), rates={"right": Rates(1200, wrong)})
+    assert ("LimitBrokenAlready" in warned(found)) is broken
+
+
+@pytest.mark.parametrize(("number", "share"), [(1, "1 node"), (2, "2 nodes")])
+def test_a_step_in_nodes_is_told_in_words(number: int, share: str) -> None:
+    steps: list[JsonObject] = [{"name": "few", "nodes": number}, {"name": "all", "percent": 100}]
+    assert look(declared(*steps), nodes(40)).steps[0].share == share

@@ -87,7 +87,11 @@ def test_an_abort_that_meets_a_new_revision_stops_both() -> None:
     stage.annotate("abort", "stop")
     stage.play(100)
     assert stage.reason == "RolledBack"
-    assert {entry.version for entry in stage.status.rejected} == {"2.0.0", "3.0.0"}
+    said = {entry.version: (entry.attempt, entry.message) for entry in stage.status.rejected}
+    assert said == {
+        "2.0.0": (1, "aborted by edgecanary.dev/abort"),
+        "3.0.0": (1, "aborted by edgecanary.dev/abort before it began"),
+    }
     assert len(stage.running(V1)) == 12
 
 

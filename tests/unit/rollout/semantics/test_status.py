@@ -227,13 +227,8 @@ def test_a_rollback_is_explained() -> None:
     assert "edgecanary.dev/retry" in ready.message
 
 
-@situation(
-    "Clocks",
-    when="the operator was away, the deadline passed meanwhile, and the step is complete when it looks again",
-    then="it goes on: what is complete now is complete, also with onDeadline: Rollback",
-)
-@pytest.mark.parametrize("on_deadline", ["Pause", "Rollback"])
-def test_what_is_complete_after_an_absence_is_complete(on_deadline: str) -> None:
+def with_a_deadline(on_deadline: str) -> Stage:
+    """A fleet that gets a new version, with a bake of ten minutes and a deadline soon after."""
     strategy = {
         "steps": [{"name": "first", "nodes": 1, "bakeSeconds": 600}, STEPS[1]],
         "stepDeadlineSeconds": 2000,
@@ -241,6 +236,17 @@ def test_what_is_complete_after_an_absence_is_complete(on_deadline: str) -> None
     }
     stage = fleet(strategy=strategy)
     stage.model = V2
+    return stage
+
+
+@situation(
+    "Clocks",
+    when="the operator was away, the deadline passed meanwhile, and the step is complete when it looks again",
+    then="it goes on: what is complete now is complete, also with onDeadline: Rollback",
+)
+@pytest.mark.parametrize("on_deadline", ["Pause", "Rollback"])
+def test_what_is_complete_after_an_absence_is_complete(on_deadline: str) -> None:
+    stage = with_a_deadline(on_deadline)
     stage.play(40)
     assert stage.reason == "Baking"
     stage.now += timedelta(days=1)
@@ -255,13 +261,7 @@ def test_what_is_complete_after_an_absence_is_complete(on_deadline: str) -> None
 )
 @pytest.mark.parametrize("on_deadline", ["Pause", "Rollback"])
 def test_a_bake_that_begins_after_an_absence_may_end(on_deadline: str) -> None:
-    strategy = {
-        "steps": [{"name": "first", "nodes": 1, "bakeSeconds": 600}, STEPS[1]],
-        "stepDeadlineSeconds": 2000,
-        "onDeadline": on_deadline,
-    }
-    stage = fleet(strategy=strategy)
-    stage.model = V2
+    stage = with_a_deadline(on_deadline)
     stage.reconcile()
     stage.answer()
     stage.now += timedelta(days=1)
