@@ -1,5 +1,6 @@
 """The comparison of a gate: what it says of counts, and what it says when there is nothing to say."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -236,6 +237,54 @@ class TestBoth:
         query = build_query(gate, SCOPE, field="f", attempt=ATTEMPT, now=NOW)
         answer = Answer(query, Vector((Sample((), 0.01),)), counts=QueryError("NoData", "none"))
         assert evaluate(gate, START, answer, NOW).verdict is Verdict.INCONCLUSIVE
+
+
+class TestPaired:
+    """Discordant pairs of a shadow: those against the canary are the bad ones."""
+
+    GATE = Metric.model_validate(
+        {"name": "m", "preset": "Disagreement", "comparison": {"method": "Paired", "detectRatio": "3"}}
+    )
+
+    def look(self, against: Sequence[float], pairs: Sequence[float]) -> MetricStatus:
+        """Pairs on the first nodes; the last node is stable and has some that must not count."""
+        total, bad = np.zeros((len(pairs) + 1, 2)), np.zeros((len(pairs) + 1, 2))
+        total[:-1, 1], bad[:-1, 1] = pairs, against
+        total[-1], bad[-1] = 500.0, 400.0
+        canary = np.ones(total.shape, np.bool_)
+        canary[-1] = False
+        nodes, none = len(total), np.zeros((0, 0))
+        counts = ComparisonCounts(
+            tuple(f"edge-{number}" for number in range(nodes)),
+            60.0,
+            History(np.zeros(nodes), np.zeros(nodes), np.zeros(0, np.int64), none, none),
+            Blocks(np.full(2, 10.0), canary, total, bad, np.full(total.shape, 10.0)),
+        )
+        query = build_query(self.GATE, SCOPE, field="f", attempt=ATTEMPT, now=NOW)
+        return evaluate(self.GATE, START, Answer(query, None, counts=counts), NOW)
+
+    def test_too_few_pairs_wait_and_say_how_many_more_and_how_long(self) -> None:
+        status = self.look([10.0, 0.0], [20.0, 0.0])
+        assert (status.verdict, status.reason) == (Verdict.INCONCLUSIVE, "ExposureTooLow")
+        assert status.evidence is not None
+        assert (status.evidence.exposure, status.evidence.canary_nodes) == ("5", 1)
+        assert (
+            "50 % of 20 discordant pairs on 1 canary node went against the canary, 50 % expected"
+            in status.message
+        )
+        assert "needs 34 more discordant pairs, about 17 min" in status.message
+
+    def test_a_canary_that_loses_no_more_than_half_passes(self) -> None:
+        status = self.look([30.0, 28.0], [60.0, 60.0])
+        assert (status.verdict, status.reason, status.samples) == (Verdict.PASS, "NoRegression", 120)
+
+    def test_a_canary_that_loses_most_fails_and_the_worst_node_is_named_first(self) -> None:
+        status = self.look([20.0, 55.0], [40.0, 60.0])
+        assert (status.verdict, status.reason) == (Verdict.FAIL, "RegressionFound")
+        assert "worst: edge-1 (55 of 60, 30 expected)" in status.message
+
+    def test_without_pairs_nothing_is_known(self) -> None:
+        assert self.look([0.0], [0.0]).verdict is Verdict.INCONCLUSIVE
 
 
 class TestRatio:
