@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks-agent.md", help="the page")
     parser.add_argument("--models", nargs="+", help="only these models")
     options = parser.parse_args()
+    # So that the servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     models = [model for model in make_models() if model.name in (options.models or [model.name])]
     for peer in ("mlserver", "kserve"):
         environment_of(peer)

@@ -6,7 +6,7 @@ and a runtime, which cost the agent 40 MB, so it is imported when the first mode
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from edgecanary.agent import golden, host
@@ -60,7 +60,7 @@ class Engine:
     observer: Observer | None = None
     drift: "DriftMeter | None" = None
     """Counts inputs and outputs, if the model has a profile."""
-    _measured: tuple[Feeds, Outputs] | None = None
+    _unmeasured: list[tuple[Feeds, Outputs]] = field(default_factory=list)
 
     def answer(self, tickets: Sequence[Ticket]) -> None:
         """Settles the outcome of each ticket.
@@ -83,12 +83,6 @@ class Engine:
                 for ticket, request in group:
                     self._alone(ticket, request)
 
-    def count_drift(self) -> None:
-        """Counts what was answered last for drift, if that is due; for the time after the answer was given."""
-        measured, self._measured = self._measured, None
-        if measured is not None and self.drift is not None:
-            self.drift.count(*measured)
-
     def run(self, feeds: Feeds, names: Sequence[str], *tickets: Ticket) -> dict[str, Array]:
         """The named outputs; the tickets end the run when all of them expire. Raises RunFault."""
         if self.session is None:
@@ -102,6 +96,13 @@ class Engine:
             return dict(zip(names, run.execute(feeds, names), strict=True))
         finally:
             self.mark.leave()
+
+    def rest(self) -> None:
+        """What is left to do once answers are given: counts for drift."""
+        waiting, self._unmeasured = self._unmeasured, []
+        for feeds, given in waiting:
+            if self.drift is not None:
+                self.drift.count(feeds, given)
 
     def check_finite(self, given: Outputs) -> None:
         """Raises RunFault when a value is not finite."""
@@ -148,7 +149,7 @@ class Engine:
             ticket.outcome = fault
             return
         if self.drift is not None and self.drift.takes():
-            self._measured = (request.feeds, given)
+            self._unmeasured.append((request.feeds, given))
         encoded = codec.encode(ticket.name, self.revision, request, given)
         if encoded.json_length is None:
             ticket.outcome = Response(200, encoded.body)
@@ -194,11 +195,11 @@ def _load(installed: InstalledRevision, threads: int, mark: Slot, max_rows: int)
     except EdgecanaryError as error:
         raise ModelLoadFailed(f"variant {variant.name!r}: {error}") from error
     engine = Engine(session, installed.revision, runtime.platform, inputs, outputs, 0, mark)
-    engine.drift = _meter(installed)
     if max_rows > 1:
         engine.max_rows = _rows_together(engine, case, max_rows, installed)
     host.trim_heap()
     engine.memory_bytes = max(0, host.private_bytes() - before)
+    engine.drift = _meter(installed)
     return engine
 
 
@@ -210,6 +211,14 @@ def _rows_together(engine: Engine, case: "Feeds | None", max_rows: int, installe
         return max_rows
     log.warning("%s: requests are not run together: %s", installed.key, doubt)
     return 1
+
+
+def _meter(installed: InstalledRevision) -> "DriftMeter | None":
+    if installed.profile_path is None:
+        return None
+    from edgecanary.agent.drift import load_meter  # noqa: PLC0415 - only models with a profile pay for it
+
+    return load_meter(installed.profile_path, installed.io)
 
 
 def _golden_case(
@@ -232,15 +241,7 @@ def _check_finite(arrays: Outputs, feeds: Feeds) -> None:
         if at is None:
             continue
         what = f"output {name!r}, element {list(at)} is {array[at]}, not a finite number"
-        for field, values in feeds.items():
+        for tensor, values in feeds.items():
             if golden.first_not_finite(values) is not None:
-                raise HttpFault(400, f"inputs ({field}): has values that are not finite, and so {what}")
+                raise HttpFault(400, f"inputs ({tensor}): has values that are not finite, and so {what}")
         raise RunFault(what, not_finite=True)
-
-
-def _meter(installed: InstalledRevision) -> "DriftMeter | None":
-    if installed.profile_path is None:
-        return None
-    from edgecanary.agent.drift import load_meter  # noqa: PLC0415 - only models with a profile pay for it
-
-    return load_meter(installed.profile_path, installed.io)

@@ -161,8 +161,7 @@ class InferenceServer:
             worker.close()
             self.watchdog.leave(work)
             raise
-        afterwards = engine.count_drift if engine.drift is not None else None
-        worker.answer_with(engine.answer, together=engine.max_rows > 1, afterwards=afterwards)
+        worker.answer_with(engine.answer, together=engine.max_rows > 1, rest=engine.rest)
         return ActiveRevision(ServedRevision(identity), installed, engine, worker)
 
     def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "asyncio.Future[None] | None":

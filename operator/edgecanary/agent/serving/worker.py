@@ -16,9 +16,9 @@ from typing import Generic, Protocol, TypeVar
 
 from edgecanary.agent.serving.messages import Response
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Interruptible(Protocol):
@@ -156,7 +156,7 @@ class Worker:
         self._next: Ticket | Call[object] | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: Callable[[Sequence[Ticket]], None] | None = None
-        self._afterwards: Callable[[], None] | None = None
+        self._rest: Callable[[], None] = _nothing
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -165,14 +165,14 @@ class Worker:
         answer: Callable[[Sequence[Ticket]], None],
         *,
         together: bool,
-        afterwards: Callable[[], None] | None = None,
+        rest: Callable[[], None] | None = None,
     ) -> None:
         """What answers tickets: it settles the outcome of each. `together`: several at once are fine.
 
-        `afterwards` is done when they were delivered: what may not delay an answer.
+        `rest` is called after the answers were given.
         """
         self._answer = answer
-        self._afterwards = afterwards
+        self._rest = rest or _nothing
         if not together:
             self._max_batch = 1
 
@@ -237,11 +237,14 @@ class Worker:
             for ticket in alive:
                 ticket.outcome = ticket.outcome or defect
         call_soon(self._loop, _deliver_all, tickets)
-        if self._afterwards is not None:
-            try:
-                self._afterwards()
-            except Exception:
-                log.exception("what follows an answer failed")
+        try:
+            self._rest()
+        except Exception:
+            log.exception("what follows an answer failed")
+
+
+def _nothing() -> None:
+    """There is no rest."""
 
 
 def _deliver_all(tickets: Sequence[Ticket]) -> None:
