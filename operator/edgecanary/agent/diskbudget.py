@@ -26,6 +26,13 @@ def shortage(store: Store, target: Target, needed: int, budget: DiskBudget) -> V
     return _free_space(store, target, needed, budget) or _disk_budget(store, target, needed, budget)
 
 
+def has_room(store: Store, needed: int, budget: DiskBudget) -> bool:
+    """Whether so many more bytes fit for a while. Raises OSError."""
+    if needed + budget.margin_bytes > store.free_bytes():
+        return False
+    return budget.limit_bytes is None or store.used_bytes() + needed <= budget.limit_bytes
+
+
 def _free_space(store: Store, target: Target, needed: int, budget: DiskBudget) -> Verdict | None:
     free, margin = store.free_bytes(), budget.margin_bytes
     if needed + margin <= free:

@@ -93,7 +93,7 @@ class Installer:
         self._budget = budget
         self._spread_seconds = spread_seconds
         self._on_bytes = on_bytes
-        self._deltas = Deltas(store, margin_bytes=budget.margin_bytes)
+        self._deltas = Deltas(store, budget)
         self._tried: dict[Path, tuple[str | None, ...]] = {}
         self._transfers: dict[Path, tuple[str, Transfer]] = {}
         self._slots = asyncio.Semaphore(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecanary.agent.diskbudget import DiskBudget
 from edgecanary.agent.machine import State
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.artifacts import DeltaFormat
@@ -245,6 +246,20 @@ async def test_without_room_for_both_the_whole_is_fetched(
     async with node(tmp_path) as edge:
         await runs(edge, releases, a)
         edge.store.free = len(NEW) + 1000 + len(DELTA) - 1
+        await runs(edge, releases, b)
+
+        assert asked(store) == [FULL_PATH]
+
+
+async def test_a_disk_budget_without_room_for_both_means_the_whole(
+    tmp_path: Path, store: FileServer, a: RevisionStatement
+) -> None:
+    b, releases = with_delta(store), Releases()
+    async with node(tmp_path) as edge:
+        await runs(edge, releases, a)
+        used = edge.store.used_bytes()
+    budget = DiskBudget(margin_bytes=1000, limit_bytes=used + len(NEW) + len(DELTA) // 2)
+    async with node(tmp_path, disk=budget) as edge:
         await runs(edge, releases, b)
 
         assert asked(store) == [FULL_PATH]
