@@ -162,7 +162,14 @@ def test_a_short_rollout_gets_every_default(control_plane: ControlPlane, namespa
                 }
             ],
         },
-        "health": {"soakSeconds": 60, "maxCrashes": 2, "maxErrorPercent": 5},
+        "health": {
+            "soakSeconds": 60,
+            "maxCrashes": 2,
+            "maxErrorPercent": 5,
+            "maxLatencyIncreasePercent": 400,
+            "maxNotFinitePercent": 1,
+        },
+        "priority": 0,
     }
 
 

@@ -128,6 +128,7 @@ async def node(
         Notifier(hook),
         MemoryBudget(budget),
         gatekeeper or Gatekeeper(),
+        is_synchronised=lambda: True,
         guard=guard,
     )
 

@@ -95,7 +95,7 @@ def test_the_agent_probes_and_serves_within_its_systemd_unit(tmp_path: Path) -> 
     command = [sys.executable, "-m", "tests.unit.agent.confined_agent", str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=True)
     confined, layers, answer = done.stdout.splitlines()
-    assert (confined, answer) == ("confined", "[3.0, 4.0, 5.0, 6.0]")
+    assert (confined, json.loads(answer)) == ("confined", [3.0, 4.0, 5.0, 6.0])
     # Without capabilities root cannot change its user either.
     assert set(REQUIRED) <= set(layers.split()) <= set(Layer) - {Layer.OWN_USER}
 
