@@ -1,6 +1,6 @@
 """Makes the new file of the old one and a delta, block by block, within bounds that the delta cannot move.
 
-At no time more than one block, its source and its packed bytes are in memory: about 25 MiB.
+At no time more than one block, its source and its packed bytes are in memory: 35 MiB at most.
 """
 
 from collections.abc import Iterator

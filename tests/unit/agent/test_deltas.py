@@ -208,15 +208,20 @@ async def test_a_delta_that_never_comes_is_given_up_after_three_tries(
 async def test_a_full_file_that_is_nearly_there_is_gone_on_with(
     tmp_path: Path, store: FileServer, a: RevisionStatement
 ) -> None:
-    b, releases = with_delta(store), Releases()
-    async with node(tmp_path) as edge:
+    releases, patient = Releases(), RetryPace(first_seconds=3600, cap_seconds=3600)
+    plain = statement("2.0.0", publish=store.put, files={"model.onnx": NEW})
+    async with node(tmp_path, pace=patient) as edge:
         await runs(edge, releases, a)
-        edge.home.part(sha256(NEW)).write_bytes(NEW[: -len(DELTA) // 2])
-        edge.hear(releases.next(stable=b))
-        await edge.settles(b)
+        there = len(NEW) - len(DELTA) // 2
+        store.behaviour = Behaviour(cut_after=there)
+        edge.hear(releases.next(stable=plain))
+        await until(lambda: edge.record.outcome.reason == "TransferCut")
+        store.behaviour = Behaviour()
+        await runs(edge, releases, with_delta(store))
 
-        assert asked(store) == [FULL_PATH]
-        assert installed(edge, b) == NEW
+        assert asked(store) == [FULL_PATH, FULL_PATH]
+        assert store.seen[-1].range == f"bytes={there}-"
+        assert installed(edge, plain) == NEW
 
 
 @pytest.mark.parametrize("number", [28, 5], ids=["disk full", "input/output error"])
