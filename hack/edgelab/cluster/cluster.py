@@ -1,0 +1,201 @@
+"""The whole cluster: a control plane, and real nodes."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edgelab import tools
+from edgelab.cluster import forward
+from edgelab.cluster.controllers import start_controllers
+from edgelab.cluster.machine import why_not
+from edgelab.cluster.network import HUB_ADDRESS, add_routes, make_switch
+from edgelab.cluster.node import RealNode
+from edgelab.cluster.pause import write_pause_image
+from edgelab.cluster.space import Space, network_space
+from edgelab.controlplane import ControlPlane
+from edgelab.errors import ApiError, LabError
+from edgelab.fleet.layout import NodePlan
+from edgelab.fleet.waiting import wait_for
+from edgelab.place import Place
+from edgelab.ports import accepts_connections, free_port
+from edgelab.processes import Process, Supervisor
+
+import sys
+
+_READY_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What the cluster consists of.
+
+    Attributes:
+        nodes: names and labels.
+        images: archives of the images that every node has.
+        audit: whether the API server keeps an audit log.
+    """
+
+    nodes: tuple[NodePlan, ...]
+    images: Sequence[Path] = ()
+    audit: bool = False
+
+
+class Cluster:
+    """A Kubernetes cluster. Use it as a context manager; entering it starts everything.
+
+    Args:
+        supervisor: runs the processes; what the cluster leaves goes with it.
+        data_dir: folder for all data, made when needed; removed when the supervisor ends.
+        settings: what it consists of.
+
+    Raises:
+        LabError: this machine cannot have one; the message says why.
+    """
+
+    def __init__(self, supervisor: Supervisor, data_dir: Path, settings: ClusterSettings) -> None:
+        if reasons := why_not():
+            raise LabError("this machine cannot have a real node: " + "; ".join(reasons))
+        data_dir.mkdir(parents=True, exist_ok=True)
+        supervisor.leave_no_folder(data_dir)
+        self.data_dir = data_dir
+        self.settings = settings
+        self.group = f"edgelab-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        """The control group of everything that runs on the nodes."""
+        self._supervisor = supervisor
+        self.hub: Space = network_space(supervisor, "hub")
+        """The control plane's network, with the switch."""
+        make_switch(self.hub)
+        self.place = Place(self.hub.enter, "0.0.0.0", HUB_ADDRESS)  # noqa: S104 (a network of its own)
+        """Where servers that the nodes are to reach run."""
+        arguments = ("--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP")
+        self.control_plane = ControlPlane(
+            supervisor,
+            data_dir / "control-plane",
+            audit=settings.audit,
+            api_server_args=arguments,
+            place=self.place,
+        )
+        self.nodes: dict[str, RealNode] = {}
+        self._controllers: list[Process] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """How the administrator reaches it from this machine."""
+        return self.control_plane.kubeconfig()
+
+    def forward(self, name: str, space: Space, ports: Mapping[int, int], address: str = "127.0.0.1") -> Process:
+        """Carry connections to loopback ports here to an address and ports in a network of the cluster.
+
+        Raises:
+            ProcessError: the ports cannot be listened on.
+        """
+        forwards = [forward.Forward(here, space.pid, address, there) for here, there in ports.items()]
+        command = [sys.executable, forward.__file__, *map(str, forwards)]
+        process = self._supervisor.start(name, command)
+        process.wait_ready(lambda: all(accepts_connections(port) for port in ports), timeout=60)
+        return process
+
+    def forward_one(self, name: str, space: Space, port: int, address: str = "127.0.0.1") -> int:
+        """The same for one port; the port here."""
+        here = free_port()
+        self.forward(name, space, {here: port}, address)
+        return here
+
+    def is_ready(self, node: str) -> bool:
+        """Whether the Node's condition Ready is True, asked just now."""
+        try:
+            found = self.control_plane.admin.get(f"/api/v1/nodes/{node}")
+        except ApiError:
+            return False
+        conditions = found.get("status", {}).get("conditions", [])
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+    def wait_ready(self, nodes: Sequence[str] = ()) -> None:
+        """Wait until nodes, or all, are Ready.
+
+        Raises:
+            NotReachedError: one is not; the logs say why.
+        """
+        wanted = nodes or list(self.nodes)
+        wait_for(
+            f"nodes {', '.join(wanted)} are Ready",
+            lambda: all(self.is_ready(name) for name in wanted),
+            got=lambda: self.control_plane.kubectl("get", "nodes", "-o", "wide"),
+            seconds=_READY_SECONDS,
+        )
+
+    def stop(self) -> None:
+        """Stop everything. The supervisor's end removes what is left on the disk."""
+        for node in self.nodes.values():
+            node.stop()
+        for process in self._controllers:
+            process.stop()
+        self.control_plane.stop()
+
+    def _start(self) -> None:
+        _get_programs()
+        self.forward("control-plane-ports", self.hub, self.control_plane.forwards)
+        with ThreadPoolExecutor(max_workers=len(self.settings.nodes) + 1) as pool:
+            starting = pool.submit(self.control_plane.start)
+            self._make_nodes()
+            pause = write_pause_image(self.data_dir / "pause.tar")
+            runtimes = [
+                pool.submit(_start_runtime, node, [pause, *self.settings.images]) for node in self.nodes.values()
+            ]
+            starting.result()
+            self._controllers = start_controllers(self._supervisor, self.control_plane, self.hub.enter)
+            for runtime in runtimes:
+                runtime.result()
+        for node in self.nodes.values():
+            node.start_kubelet()
+        self.wait_ready()
+
+    def _make_nodes(self) -> None:
+        for number, plan in enumerate(self.settings.nodes, start=1):
+            folder = self.data_dir / "nodes" / plan.name
+            node = RealNode(self._supervisor, plan.name, number, folder, self.hub)
+            self.nodes[plan.name] = node
+            node.prepare(self.control_plane, self.group, plan.labels)
+        for node in self.nodes.values():
+            others = [other.addresses for other in self.nodes.values() if other is not node]
+            add_routes(node.space, others)
+
+
+def _start_runtime(node: RealNode, images: Sequence[Path]) -> None:
+    node.start_runtime()
+    for archive in images:
+        node.import_image(archive)
+
+
+def _get_programs() -> None:
+    programs: Sequence[Callable[[], object]] = (
+        tools.etcd,
+        tools.kube_apiserver,
+        tools.kube_controller_manager,
+        tools.kube_scheduler,
+        tools.kubelet,
+        tools.kubectl,
+        tools.pause,
+        tools.container_runtime,
+    )
+    for program in programs:
+        program()
