@@ -14,6 +14,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,8 +22,19 @@ TARGET = Path("/opt/edgecanary")
 PYTHON = "/usr/bin/python3"
 CERTIFICATES = Path("/run/secrets/certificates")
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
-NEVER_RUN = ("tests", "test", "include", "*.pyi", "*.pxd")
-"""Names of what packages bring along and no program reads."""
+NEVER_RUN = (
+    "tests",
+    "test",
+    "include",
+    "*.pyi",
+    "*.pxd",
+    # The library for programs in C; Python's module has its own copy inside.
+    "onnxruntime/capi/libonnxruntime.so*",
+    "onnxruntime/transformers",
+    # The backend for other Pythons than CPython.
+    "zstandard/_cffi*",
+)
+"""What packages bring along and no program reads."""
 
 
 def main() -> int:
@@ -53,7 +65,7 @@ def find_uv() -> str:
     return str(bootstrap.find_uv())
 
 
-def install_dependencies(extra, run) -> None:
+def install_dependencies(extra: str, run: Callable[..., None]) -> None:
     """Install what the lock has for an extra."""
     wanted = "/build/requirements.txt"
     exported = ("--frozen", "--no-dev", "--no-emit-project", "--extra", extra, "--output-file", wanted)
@@ -63,7 +75,7 @@ def install_dependencies(extra, run) -> None:
     run("pip", "install", "--quiet", "--python", f"{TARGET}/bin/python", *checked, "--requirement", wanted)
 
 
-def install_project(run) -> None:
+def install_project(run: Callable[..., None]) -> None:
     """Build the project's wheel with the locked build tool, and install it without what it needs."""
     run("sync", "--quiet", "--frozen", "--only-group", "build", "--no-install-project", "--python", PYTHON)
     subprocess.run(

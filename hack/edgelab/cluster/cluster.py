@@ -1,9 +1,8 @@
 """The whole cluster: a control plane, and real nodes."""
 
-import contextlib
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from edgelab import tools
-from edgelab.cluster import forward
+from edgelab.api import ApiClient
+from edgelab.cluster.carrier import carry
 from edgelab.cluster.controllers import start_controllers
 from edgelab.cluster.machine import why_not
 from edgelab.cluster.network import HUB_ADDRESS, add_routes, make_switch
@@ -23,10 +23,7 @@ from edgelab.errors import ApiError, LabError
 from edgelab.fleet.layout import NodePlan
 from edgelab.fleet.waiting import wait_for
 from edgelab.place import Place
-from edgelab.ports import accepts_connections, free_port
 from edgelab.processes import Process, Supervisor
-
-import sys
 
 _READY_SECONDS = 180.0
 
@@ -102,23 +99,32 @@ class Cluster:
         """How the administrator reaches it from this machine."""
         return self.control_plane.kubeconfig()
 
-    def forward(self, name: str, space: Space, ports: Mapping[int, int], address: str = "127.0.0.1") -> Process:
-        """Carry connections to loopback ports here to an address and ports in a network of the cluster.
+    @property
+    def admin(self) -> ApiClient:
+        """A client that may do everything."""
+        return self.control_plane.admin
+
+    @property
+    def plans(self) -> dict[str, NodePlan]:
+        """The nodes' names and labels."""
+        return {plan.name: plan for plan in self.settings.nodes}
+
+    @property
+    def inside(self) -> str:
+        """The API server's address, for servers in `place`."""
+        return f"https://{HUB_ADDRESS}:443"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as the administrator; its standard output.
 
         Raises:
-            ProcessError: the ports cannot be listened on.
+            KubectlError: its exit code was not 0.
         """
-        forwards = [forward.Forward(here, space.pid, address, there) for here, there in ports.items()]
-        command = [sys.executable, forward.__file__, *map(str, forwards)]
-        process = self._supervisor.start(name, command)
-        process.wait_ready(lambda: all(accepts_connections(port) for port in ports), timeout=60)
-        return process
+        return self.control_plane.kubectl(*arguments, stdin=stdin)
 
-    def forward_one(self, name: str, space: Space, port: int, address: str = "127.0.0.1") -> int:
-        """The same for one port; the port here."""
-        here = free_port()
-        self.forward(name, space, {here: port}, address)
-        return here
+    def publish(self, name: str, port: int) -> None:
+        """Make a server's port in `place` answer at the same port of the loopback interface here."""
+        carry(self._supervisor, name, self.hub, {port: port})
 
     def is_ready(self, node: str) -> bool:
         """Whether the Node's condition Ready is True, asked just now."""
@@ -153,7 +159,7 @@ class Cluster:
 
     def _start(self) -> None:
         _get_programs()
-        self.forward("control-plane-ports", self.hub, self.control_plane.forwards)
+        carry(self._supervisor, "control-plane-ports", self.hub, self.control_plane.forwards)
         with ThreadPoolExecutor(max_workers=len(self.settings.nodes) + 1) as pool:
             starting = pool.submit(self.control_plane.start)
             self._make_nodes()

@@ -17,8 +17,11 @@ _PROGRAMS = {
     "ip": "iproute2",
     "apt-get": "apt (the container runtime comes out of Debian's or Ubuntu's packages)",
 }
-_NETWORK = "ip link add s type bridge && ip link add a type veth peer name b && ip link set a master s"
+_NETWORK = "ip link add sw0 type bridge && ip link add cab0 type veth peer name cab1 && ip link set cab0 master sw0"
 _OVERLAY = "mkdir a b c d && mount -t overlay overlay -o lowerdir=a,upperdir=b,workdir=c d"
+_APART = (
+    "unshare", "--mount", "--uts", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 _SECONDS = 30
 
 
@@ -43,32 +46,41 @@ def _control_groups() -> list[str]:
     return [f"control groups cannot be made in {', '.join(closed)}"] if closed else []
 
 
+def overlay_problem(folder: Path) -> str:
+    """Why there can be no overlay mounts in a folder, which is made when needed; empty when there can."""
+    if os.geteuid() != 0:
+        return "overlay mounts: this is not root"
+    folder.mkdir(parents=True, exist_ok=True)
+    return _try("overlay mounts", _OVERLAY, folder)
+
+
 def _namespaces() -> list[str]:
     """Try, in namespaces that end with the try, what a node does."""
-    everything = ["unshare", "--mount", "--uts", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    problems = []
-    for what, words in (
-        ("new namespaces", "true"),
-        ("a switch and a cable between networks", _NETWORK),
-        ("overlay mounts", _OVERLAY),
-    ):
-        with tempfile.TemporaryDirectory(prefix="edgelab-try-") as folder:
-            try:
-                result = subprocess.run(
-                    [*everything, "sh", "-c", words],
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=_SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                problems.append(f"{what}: no answer within {_SECONDS} s")
-                continue
-        if result.returncode != 0:
-            problems.append(f"{what}: {result.stderr.strip()}")
-    return problems
+    temporary = Path(tempfile.gettempdir())
+    problems = (
+        _try("new namespaces", "true", temporary),
+        _try("a switch and a cable between networks", _NETWORK, temporary),
+        overlay_problem(temporary),
+    )
+    return [problem for problem in problems if problem]
+
+
+def _try(what: str, words: str, place: Path) -> str:
+    """Run shell words in new namespaces and a new folder; what went wrong, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="edgelab-try-", dir=place) as folder:
+        try:
+            result = subprocess.run(
+                [*_APART, "sh", "-c", words],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return f"{what}: no answer within {_SECONDS} s"
+    return "" if result.returncode == 0 else f"{what}: {result.stderr.strip()}"
 
 
 def _devices() -> list[str]:

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgelab.cluster import cgroups, kubelet, runtime
+from edgelab.cluster.carrier import carry
 from edgelab.cluster.network import Addresses, connect, set_cable
 from edgelab.cluster.space import Space, node_space
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import LabError
+from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 
+SERVING_PORT = 9010
 _READY_SECONDS = 120.0
 
 
@@ -86,6 +89,20 @@ class RealNode:
         """Start the kubelet. Whether it gets on, the Node's condition Ready says."""
         if self._kubelet is None or not self._kubelet.running:
             self._kubelet = self._launch("kubelet")
+
+    def kill_kubelet(self) -> None:
+        """Kill the kubelet with signal 9."""
+        self.kubelet.kill()
+
+    def kill_runtime(self) -> None:
+        """Kill containerd with signal 9; what it runs goes on."""
+        self.runtime.kill()
+
+    def serving_port(self) -> int:
+        """A loopback port here that stands for port 9010 of the node's own loopback interface."""
+        here = free_port()
+        carry(self._supervisor, f"{self.name}-client", self.space, {here: SERVING_PORT})
+        return here
 
     def stop(self) -> None:
         """Stop the kubelet and containerd; pods go on until the node is gone with the supervisor."""

@@ -28,7 +28,10 @@ DROPPED = (
 )  # fmt: skip
 """What the packages of a whole system ask for and Python does not; of ca-certificates one file is kept."""
 
-UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/share/python3")
+UNREAD = (
+    "usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/share/python3",
+    "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/aarch64-linux-gnu/gconv", "usr/lib/python3.11/test",
+)  # fmt: skip
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 GROUP = "root:x:0:\nnonroot:x:65532:\n"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"

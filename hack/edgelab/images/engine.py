@@ -1,5 +1,6 @@
 """What builds images: Docker with BuildKit, else buildah."""
 
+import functools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgelab.cluster.machine import overlay_problem
 from edgelab.errors import LabError
 from edgelab.images.base import base_archive
 from edgelab.paths import ROOT, cache_folder
@@ -125,7 +127,7 @@ class Buildah:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
-        self._storage = cache_folder() / "images" / "storage"
+        self._storage = cache_folder() / "images" / f"storage-{self._driver}"
         self._run_root = Path(tempfile.gettempdir()) / f"edgelab-images-{os.getuid()}"
 
     def build(self, order: Order) -> None:
@@ -170,11 +172,13 @@ class Buildah:
         return name
 
     def _command(self, verb: str) -> Sequence[str]:
-        storage = (f"--root={self._storage}", f"--runroot={self._run_root}", f"--storage-driver={self._driver()}")
+        storage = (f"--root={self._storage}", f"--runroot={self._run_root}", f"--storage-driver={self._driver}")
         return ("buildah", *storage, verb)
 
+    @functools.cached_property
     def _driver(self) -> str:
-        return self._environ.get("STORAGE_DRIVER", "vfs")
+        """Layers as overlays where the kernel allows it, else as whole copies, which takes longer."""
+        return self._environ.get("STORAGE_DRIVER") or ("vfs" if overlay_problem(cache_folder()) else "overlay")
 
 
 def _output(command: Sequence[str]) -> str:
