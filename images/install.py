@@ -33,8 +33,12 @@ NEVER_RUN = (
     "onnxruntime/transformers",
     # The backend for other Pythons than CPython.
     "zstandard/_cffi*",
+    # A second client, for asyncio.
+    "kubernetes/aio",
 )
 """What packages bring along and no program reads."""
+SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
+"""The services of AWS that the operator speaks to: the store, and those that give keys for it."""
 
 
 def main() -> int:
@@ -94,6 +98,9 @@ def tidy(folder: Path) -> None:
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
+    for path in packages.glob("botocore/data/*/"):
+        if path.name not in SERVICES:
+            shutil.rmtree(path)
     compileall.compile_dir(
         packages, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, workers=1
     )

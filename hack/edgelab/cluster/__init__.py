@@ -4,9 +4,3 @@ Each node is a set of namespaces (network, mount, process ids, host name) with a
 it; one more network namespace is the control plane's, and the switch between them. Nothing is changed
 outside of these namespaces but control groups, and nothing is left when the owner ends.
 """
-
-from edgelab.cluster.cluster import Cluster, ClusterSettings
-from edgelab.cluster.machine import why_not
-from edgelab.cluster.node import RealNode
-
-__all__ = ["Cluster", "ClusterSettings", "RealNode", "why_not"]

@@ -9,52 +9,45 @@ import time
 from pathlib import Path
 
 from edgelab.cluster.cluster import Cluster, ClusterSettings
-from edgelab.cluster.machine import why_not
 from edgelab.cluster.owner import Owner
 from edgelab.errors import LabError
-from edgelab.fleet.layout import NodePlan, two_classes
+from edgelab.fleet.layout import two_classes
 from edgelab.images.build import OUTPUT
 from edgelab.processes import Supervisor
+from edgelab.tools.download import architecture
 from edgelab.tools.progress import say
 
 
 def main() -> int:
-    """Run what the arguments say; 0 when all is well, 3 when this machine cannot have a real node."""
+    """Run what the arguments say; 1 when it cannot be done."""
     parser = argparse.ArgumentParser(prog="make cluster", description=__doc__)
     parser.add_argument("--nodes", type=int, default=3, help="how many")
-    parser.add_argument("--probe", action="store_true", help="only say whether this machine can have real nodes")
+    parser.add_argument("--bare", action="store_true", help="without the images of `make images`")
+    parser.add_argument("--folder", type=Path, help="for all data; a temporary one when left out")
     parser.add_argument("--down", action="store_true", help="end the cluster that runs")
     options = parser.parse_args()
-    if options.probe:
-        return _probe()
     try:
         if options.down:
             say("the cluster has ended" if Owner().end() else "no cluster runs")
             return 0
-        return _run(two_classes(options.nodes - options.nodes // 2, options.nodes // 2))
+        nodes = two_classes(options.nodes - options.nodes // 2, options.nodes // 2)
+        images = () if options.bare else tuple(sorted(OUTPUT.glob(f"*-{architecture()}.tar")))
+        folder = options.folder or Path(tempfile.mkdtemp(prefix="edgelab-cluster-"))
+        return _run(ClusterSettings(nodes, images), folder)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _probe() -> int:
-    reasons = why_not()
-    for reason in reasons:
-        print(reason)
-    return 3 if reasons else 0
-
-
-def _run(nodes: tuple[NodePlan, ...]) -> int:
+def _run(settings: ClusterSettings, folder: Path) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    images = sorted(OUTPUT.glob("*.tar"))
-    for image in images:
+    for image in settings.images:
         say(f"with the image {image}")
-    folder = Path(tempfile.mkdtemp(prefix="edgelab-cluster-"))
     with Owner().owning(), Supervisor(folder / "logs") as supervisor:
         start = time.monotonic()
-        with Cluster(supervisor, folder, ClusterSettings(nodes, images)) as cluster:
+        with Cluster(supervisor, folder, settings) as cluster:
             say(f"the nodes are Ready after {time.monotonic() - start:.0f} s; logs are in {folder / 'logs'}")
             print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
             say("It runs until Ctrl-C or `make cluster-down`.")

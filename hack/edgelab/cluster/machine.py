@@ -1,9 +1,10 @@
-"""Whether this machine can have a real node, and why not."""
+"""Whether this machine can have a real node, and why not. `python -m edgelab.cluster.machine` says so."""
 
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -89,3 +90,15 @@ def _devices() -> list[str]:
 
 def _is_read_only(place: Path) -> bool:
     return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+def main() -> int:
+    """Print what is in the way. The exit code is 3 when something is."""
+    reasons = why_not()
+    for reason in reasons:
+        print(reason)
+    return 3 if reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -88,9 +88,9 @@ def build(
 def _build_one(engine: Engine, order: Order, folder: Path) -> Built:
     engine.build(order)
     archive = folder / f"edgecanary-{order.target}-{order.architecture}.tar"
-    image_id = engine.image_id(order.name)
     engine.save(order.name, archive)
     content = Content(archive)
+    image_id = content.image_id
     bill = archive.with_suffix(".cdx.json")
     bill.write_text(bill_of_materials(content, order.name, image_id, order.epoch))
     return Built(order.target, order.name, image_id, archive, bill, content.uncompressed_bytes)

@@ -1,5 +1,6 @@
 """What is in an image, read from its archive."""
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ class Content:
         with tarfile.open(self._archive) as outer:
             found: JsonObject = json.load(_open(outer, self._manifest["Config"]))
             return found
+
+    @cached_property
+    def image_id(self) -> str:
+        """The digest of the configuration, which names every layer: two images of the same id are the same."""
+        with tarfile.open(self._archive) as outer:
+            return hashlib.sha256(_open(outer, self._manifest["Config"]).read()).hexdigest()
 
     @cached_property
     def uncompressed_bytes(self) -> int:

@@ -1,7 +1,6 @@
 """What builds images: Docker with BuildKit, else buildah."""
 
 import functools
-import json
 import os
 import shutil
 import subprocess
@@ -53,9 +52,6 @@ class Engine(Protocol):
 
     def save(self, name: str, archive: Path) -> None:
         """Write an image into an archive of Docker's layout, layers uncompressed; errors as in `build`."""
-
-    def image_id(self, name: str) -> str:
-        """The digest of the image's configuration, which names every layer; errors as in `build`."""
 
 
 def find_engine(environ: Mapping[str, str] = os.environ) -> Engine:
@@ -117,10 +113,6 @@ class Docker:
         """Write the archive."""
         run(["docker", "save", f"--output={archive}", name], cwd=ROOT)
 
-    def image_id(self, name: str) -> str:
-        """The configuration's digest."""
-        return _output(["docker", "image", "inspect", "--format={{.Id}}", name]).removeprefix("sha256:")
-
 
 class Buildah:
     """buildah, with storage of its own in the cache folder, as root or not."""
@@ -145,7 +137,8 @@ class Buildah:
             "--isolation=chroot",
             "--layers",
             "--pull-never",
-            "--format=docker",
+            "--format=oci",
+            "--identity-label=false",
             f"--tag={order.name}",
         ]
         run([*self._command("build"), *words, str(ROOT)], cwd=ROOT)
@@ -155,11 +148,6 @@ class Buildah:
         archive.unlink(missing_ok=True)
         run([*self._command("push"), name, f"docker-archive:{archive}:{name}"], cwd=ROOT)
 
-    def image_id(self, name: str) -> str:
-        """The configuration's digest."""
-        found = json.loads(_output([*self._command("inspect"), "--type=image", name]))
-        return str(found["FromImageID"])
-
     def _own_base(self, processor: str) -> str:
         archive = base_archive(processor)
         name = f"localhost/edgecanary-base:{archive.parent.name}"
@@ -167,7 +155,7 @@ class Buildah:
             with tempfile.TemporaryDirectory(prefix="edgelab-base-") as context:
                 Path(context, "Dockerfile").write_text("FROM scratch\nADD root.tar /\n")
                 shutil.copyfile(archive, Path(context, "root.tar"))
-                words = [f"--platform=linux/{processor}", "--timestamp=0", "--format=docker", f"--tag={name}"]
+                words = [f"--platform=linux/{processor}", "--timestamp=0", "--format=oci", f"--tag={name}"]
                 run([*self._command("build"), *words, context], cwd=ROOT)
         return name
 
@@ -179,13 +167,6 @@ class Buildah:
     def _driver(self) -> str:
         """Layers as overlays where the kernel allows it, else as whole copies, which takes longer."""
         return self._environ.get("STORAGE_DRIVER") or ("vfs" if overlay_problem(cache_folder()) else "overlay")
-
-
-def _output(command: Sequence[str]) -> str:
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise LabError(f"`{' '.join(command)}` ended with exit code {result.returncode}: {result.stderr.strip()}")
-    return result.stdout.strip()
 
 
 def _succeeds(command: Sequence[str]) -> bool:

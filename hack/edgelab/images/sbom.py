@@ -35,6 +35,7 @@ def bill_of_materials(content: Content, name: str, image_id: str, epoch: int) ->
     bom.metadata.component = Component(
         type=ComponentType.CONTAINER, name=repository, version=__version__, bom_ref=f"sha256:{image_id}"
     )
+    bom.register_dependency(bom.metadata.component, bom.components)
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise LabError(f"the bill of materials of {name}: {problem}")
