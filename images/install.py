@@ -1,11 +1,13 @@
 """Fills /opt/edgecanary in a stage of the Dockerfile, with nothing but the standard library.
 
-    python3 images/install.py dependencies operator|agent
+    python3 images/install.py lock
+    python3 images/install.py dependencies
     python3 images/install.py project
 
-The first installs the locked packages of an extra for the architecture TARGETARCH, as wheels whose
-digests uv.lock has; nothing of them is run. The second builds the project's own wheel and installs that.
-Both leave the same bytes each time: bytecode that does not name times, and files without a time of their own.
+The first writes what uv.lock has for each program into operator.txt and agent.txt. The second installs what
+requirements.txt lists for the architecture TARGETARCH, as wheels of the digests that it names; nothing of
+them is run. The third builds the project's own wheel and installs that. The last two leave the same bytes
+each time: bytecode that does not name times, and files without a time of their own.
 """
 
 import compileall
@@ -52,9 +54,12 @@ def main() -> int:
     def run(*words: str) -> None:
         subprocess.run([uv, *words], check=True, cwd=ROOT, env=environment)
 
+    if sys.argv[1] == "lock":
+        write_requirements(run)
+        return 0
     run("venv", "--quiet", "--python", PYTHON, str(TARGET))
     if sys.argv[1] == "dependencies":
-        install_dependencies(sys.argv[2], run)
+        install_dependencies(run)
     else:
         install_project(run)
     tidy(TARGET)
@@ -69,21 +74,30 @@ def find_uv() -> str:
     return str(bootstrap.find_uv())
 
 
-def install_dependencies(extra: str, run: Callable[..., None]) -> None:
-    """Install what the lock has for an extra."""
-    wanted = "/build/requirements.txt"
-    exported = ("--frozen", "--no-dev", "--no-emit-project", "--extra", extra, "--output-file", wanted)
-    run("export", "--quiet", *exported)
+def write_requirements(run: Callable[..., None]) -> None:
+    """Write each program's packages with their digests."""
+    for extra in ("operator", "agent"):
+        path = ROOT / f"{extra}.txt"
+        own = ("--frozen", "--no-dev", "--no-emit-project", "--no-header", "--extra", extra)
+        run("export", "--quiet", *own, "--output-file", str(path))
+        os.utime(path, (0, 0))
+
+
+def install_dependencies(run: Callable[..., None]) -> None:
+    """Install what requirements.txt lists."""
     platform = PLATFORMS[os.environ.get("TARGETARCH", "amd64")]
     checked = ("--require-hashes", "--no-deps", "--only-binary=:all:", "--python-platform", platform)
-    run("pip", "install", "--quiet", "--python", f"{TARGET}/bin/python", *checked, "--requirement", wanted)
+    into = ("--python", f"{TARGET}/bin/python")
+    run("pip", "install", "--quiet", *into, *checked, "--requirement", "requirements.txt")
 
 
 def install_project(run: Callable[..., None]) -> None:
     """Build the project's wheel with the locked build tool, and install it without what it needs."""
     run("sync", "--quiet", "--frozen", "--only-group", "build", "--no-install-project", "--python", PYTHON)
     subprocess.run(
-        [".venv/bin/hatchling", "build", "--target", "wheel", "--directory", "/build/dist"], check=True, cwd=ROOT
+        [".venv/bin/hatchling", "build", "--target", "wheel", "--directory", "/build/dist"],
+        check=True,
+        cwd=ROOT,
     )
     (wheel,) = Path("/build/dist").glob("*.whl")
     run("pip", "install", "--quiet", "--python", f"{TARGET}/bin/python", "--no-deps", "--offline", str(wheel))

@@ -1,8 +1,8 @@
 """A real kube-apiserver and etcd on the loopback interface, RBAC on.
 
-No controller manager runs here (`edgelab.cluster` has one): namespaces are not emptied, owners' deletion collects nothing, the roles
-admin, edit and view are empty, and nobody watches over nodes (`edgelab.nodes` says what the node
-lifecycle controller would say).
+No controller manager runs here (`edgelab.cluster` has one): namespaces are not emptied, owners' deletion
+collects nothing, the roles admin, edit and view are empty, and nobody watches over nodes (`edgelab.nodes`
+says what the node lifecycle controller would say).
 """
 
 import shutil

@@ -10,8 +10,8 @@ that is removed after that, with all that is in it.
 
 import contextlib
 import os
-import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -58,8 +58,8 @@ def remove(path: Path, attempt: Callable[[Path], None]) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all that is in it, as far as possible."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a folder with all that is in it on the same file system, as far as possible."""
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", str(path)], check=False)
 
 
 def remove_control_group(path: Path) -> None:

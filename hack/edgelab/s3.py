@@ -5,8 +5,11 @@ It checks signatures and the expiry of presigned URLs and serves ranges of the f
 ignored, there is no 304), `bytes=-LENGTH`, versions, policies.
 """
 
+import http.client
 import secrets
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,7 @@ from botocore.config import Config
 
 from edgelab.errors import LabError
 from edgelab.place import HERE, Place
-from edgelab.ports import accepts_connections, free_port
+from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ class S3Server:
             keys = {"NANIO_ACCESS_KEY": self.access_key, "NANIO_SECRET_KEY": self.secret_key}
             self._process = self._supervisor.start("s3", self._command(), env=keys)
         self._process.resume()
-        self._process.wait_ready(lambda: accepts_connections(self.port), timeout=_READY_SECONDS)
+        self._process.wait_ready(self._answers, timeout=_READY_SECONDS)
 
     def stop(self) -> None:
         """Stop it; `start` goes on with its data at the same address."""
@@ -121,6 +124,25 @@ class S3Server:
         where = {"Bucket": bucket, "Key": key}
         return self.client().generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
 
+    def _answers(self) -> bool:
+        """Whether it answers a request, if only to refuse it."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+
     def _command(self) -> list[str | Path]:
         address = ["--host", self._place.listen, "--port", str(self.port), "--region", REGION]
-        return [*self._place.enter, sys.executable, "-m", "nanio", "serve", *address, "--data-dir", self.data_dir]
+        return [
+            *self._place.enter,
+            sys.executable,
+            "-m",
+            "nanio",
+            "serve",
+            *address,
+            "--data-dir",
+            self.data_dir,
+        ]

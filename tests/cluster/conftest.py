@@ -35,7 +35,6 @@ def cluster(lab_supervisor: Supervisor, images: Mapping[str, Built]) -> Iterator
     folder = Path(tempfile.mkdtemp(prefix="edgelab-cluster-"))
     with made_cluster(lab_supervisor, folder, archives) as running:
         yield running
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def made_cluster(

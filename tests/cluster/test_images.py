@@ -21,7 +21,9 @@ def contents(images: Mapping[str, Built]) -> Mapping[str, Content]:
 
 
 def names(content: Content, kind: str) -> set[str]:
-    return {re.sub("[-_.]+", "-", package.name).lower() for package in content.packages() if package.kind == kind}
+    return {
+        re.sub("[-_.]+", "-", package.name).lower() for package in content.packages() if package.kind == kind
+    }
 
 
 def test_the_agents_image_is_small(contents: Mapping[str, Content]) -> None:

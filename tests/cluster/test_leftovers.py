@@ -34,7 +34,7 @@ def programs_of(folder: Path) -> list[str]:
 
 def control_groups(owner: int) -> list[Path]:
     """The control groups that the owner made."""
-    return [path for path in Path("/sys/fs/cgroup").rglob(f"edgelab-{owner}-*")]
+    return list(Path("/sys/fs/cgroup").rglob(f"edgelab-{owner}-*"))
 
 
 def machine() -> dict[str, str]:
@@ -59,8 +59,17 @@ def test_nothing_is_left_when_the_owner_ends(
 ) -> None:
     before = machine()
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/operator:{ROOT}/hack"}
-    command = [sys.executable, "-m", "edgelab.cluster", "--nodes=1", "--bare", f"--folder={tmp_path / 'cluster'}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as owner:
+    command = [
+        sys.executable,
+        "-m",
+        "edgelab.cluster",
+        "--nodes=1",
+        "--bare",
+        f"--folder={tmp_path / 'cluster'}",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline().startswith("export KUBECONFIG=")
         assert programs_of(tmp_path)

@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make cluster", description=__doc__)
     parser.add_argument("--nodes", type=int, default=3, help="how many")
     parser.add_argument("--bare", action="store_true", help="without the images of `make images`")
-    parser.add_argument("--folder", type=Path, help="for all data; a temporary one when left out")
+    parser.add_argument("--folder", type=Path, help="for all data; `make cluster-down` does not find it then")
     parser.add_argument("--down", action="store_true", help="end the cluster that runs")
     options = parser.parse_args()
     try:
@@ -32,8 +32,11 @@ def main() -> int:
             return 0
         nodes = two_classes(options.nodes - options.nodes // 2, options.nodes // 2)
         images = () if options.bare else tuple(sorted(OUTPUT.glob(f"*-{architecture()}.tar")))
-        folder = options.folder or Path(tempfile.mkdtemp(prefix="edgelab-cluster-"))
-        return _run(ClusterSettings(nodes, images), folder)
+        settings = ClusterSettings(nodes, images)
+        if options.folder:
+            return _run(settings, options.folder)
+        with Owner().owning():
+            return _run(settings, Path(tempfile.mkdtemp(prefix="edgelab-cluster-")))
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
@@ -45,7 +48,7 @@ def _run(settings: ClusterSettings, folder: Path) -> int:
         signal.signal(number, lambda *_: ended.set())
     for image in settings.images:
         say(f"with the image {image}")
-    with Owner().owning(), Supervisor(folder / "logs") as supervisor:
+    with Supervisor(folder / "logs") as supervisor:
         start = time.monotonic()
         with Cluster(supervisor, folder, settings) as cluster:
             say(f"the nodes are Ready after {time.monotonic() - start:.0f} s; logs are in {folder / 'logs'}")

@@ -32,7 +32,9 @@ def hierarchies() -> list[Path]:
 
 
 def make(name: str) -> list[Path]:
-    """Make the group in every hierarchy; where it is.
+    """Make the group in every hierarchy; where it, or the first part of its name, is then or will be.
+
+    Beside version 1 there may be an empty hierarchy of version 2, in which runc makes the group itself.
 
     Raises:
         LabError: as `hierarchies`.
@@ -48,7 +50,8 @@ def make(name: str) -> list[Path]:
             group.mkdir(exist_ok=True)
             _inherit(group)
         made.append(place / Path(name).parts[0])
-    return made
+    beside = ROOT / "unified"
+    return [*made, beside / Path(name).parts[0]] if beside.is_dir() else made
 
 
 def _inherit(group: Path) -> None:

@@ -70,7 +70,10 @@ class Cluster:
         make_switch(self.hub)
         self.place = Place(self.hub.enter, "0.0.0.0", HUB_ADDRESS)  # noqa: S104 (a network of its own)
         """Where servers that the nodes are to reach run."""
-        arguments = ("--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP")
+        arguments = (
+            "--enable-admission-plugins=NodeRestriction",
+            "--kubelet-preferred-address-types=InternalIP",
+        )
         self.control_plane = ControlPlane(
             supervisor,
             data_dir / "control-plane",
@@ -165,7 +168,8 @@ class Cluster:
             self._make_nodes()
             pause = write_pause_image(self.data_dir / "pause.tar")
             runtimes = [
-                pool.submit(_start_runtime, node, [pause, *self.settings.images]) for node in self.nodes.values()
+                pool.submit(_start_runtime, node, [pause, *self.settings.images])
+                for node in self.nodes.values()
             ]
             starting.result()
             self._controllers = start_controllers(self._supervisor, self.control_plane, self.hub.enter)

@@ -12,13 +12,15 @@ GRACE_SECONDS = 10
 """So long after its last word a node counts as not ready: 40 s in a cluster of the usual settings."""
 
 
-def start_controllers(supervisor: Supervisor, control_plane: ControlPlane, enter: Sequence[str]) -> list[Process]:
+def start_controllers(
+    supervisor: Supervisor, control_plane: ControlPlane, enter: Sequence[str]
+) -> list[Process]:
     """Start both beside the API server, which must run.
 
     Raises:
         MissingToolError: one of them is not to be had.
     """
-    manager = [
+    manager: list[str | Path] = [
         *enter,
         tools.kube_controller_manager(),
         f"--kubeconfig={_access(control_plane, 'system:kube-controller-manager')}",
@@ -29,7 +31,7 @@ def start_controllers(supervisor: Supervisor, control_plane: ControlPlane, enter
         "--use-service-account-credentials=true",
         *_COMMON,
     ]
-    scheduler = [
+    scheduler: list[str | Path] = [
         *enter,
         tools.kube_scheduler(),
         f"--kubeconfig={_access(control_plane, 'system:kube-scheduler')}",

@@ -85,7 +85,9 @@ async def listen(forward: Forward, networks: Networks) -> asyncio.Server:
         with contextlib.suppress(OSError):
             connection = networks.socket_in(network)
             try:
-                await asyncio.get_running_loop().sock_connect(connection, (forward.address, forward.server_port))
+                await asyncio.get_running_loop().sock_connect(
+                    connection, (forward.address, forward.server_port)
+                )
             except OSError:
                 connection.close()
                 raise

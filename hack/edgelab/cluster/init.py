@@ -1,9 +1,9 @@
 """The first process of a node: it makes the node's file system and collects orphans until it is killed.
 
-Run as `python init.py FOLDER HOSTNAME`, with nothing but the standard library, in new mount, process id, network, host name and IPC
-namespaces. The node sees the machine's file system with `/run`, `/var/lib` and `/var/log` of its own, which
-lie in FOLDER. When this process ends, the kernel kills everything on the node and its mounts and interfaces
-are gone.
+Run as `python init.py FOLDER HOSTNAME`, with nothing but the standard library, in new mount, process id,
+network, host name and IPC namespaces. The node sees the machine's file system with `/run`, `/var/lib` and
+`/var/log` of its own, which lie in FOLDER. When this process ends, the kernel kills everything on the node,
+and its mounts and interfaces are gone.
 """
 
 import os
@@ -67,7 +67,7 @@ def allow_forwarding() -> None:
 
 
 def mount(*arguments: str) -> None:
-    """Run mount(8)."""
+    """Run the program of that name."""
     subprocess.run(["mount", *arguments], check=True, stdin=subprocess.DEVNULL)
 
 

@@ -18,7 +18,9 @@ _PROGRAMS = {
     "ip": "iproute2",
     "apt-get": "apt (the container runtime comes out of Debian's or Ubuntu's packages)",
 }
-_NETWORK = "ip link add sw0 type bridge && ip link add cab0 type veth peer name cab1 && ip link set cab0 master sw0"
+_NETWORK = (
+    "ip link add sw0 type bridge && ip link add cab0 type veth peer name cab1 && ip link set cab0 master sw0"
+)
 _OVERLAY = "mkdir a b c d && mount -t overlay overlay -o lowerdir=a,upperdir=b,workdir=c d"
 _APART = (
     "unshare", "--mount", "--uts", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -32,7 +34,11 @@ def why_not() -> list[str]:
         return [f"this is {platform.system()}, and kubelets need Linux"]
     if os.geteuid() != 0:
         return ["namespaces, mounts and control groups need root"]
-    missing = [f"there is no program {name}: install {of}" for name, of in _PROGRAMS.items() if not shutil.which(name)]
+    missing = [
+        f"there is no program {name}: install {of}"
+        for name, of in _PROGRAMS.items()
+        if not shutil.which(name)
+    ]
     if missing:
         return missing
     return [*_control_groups(), *_namespaces(), *_devices()]

@@ -68,7 +68,9 @@ class RealNode:
             self._supervisor.leave_no_control_group(path)
         configuration = kubelet.write_configuration(self.folder, control_plane, self.name, own)
         self._commands["kubelet"] = kubelet.command(configuration, self.name, self.addresses, labels)
-        self._commands["containerd"] = runtime.command(runtime.write_configuration(self.folder, self.addresses))
+        self._commands["containerd"] = runtime.command(
+            runtime.write_configuration(self.folder, self.addresses)
+        )
 
     def start(self) -> None:
         """Start what does not run of containerd and the kubelet; errors as in the two."""

@@ -110,5 +110,7 @@ def _pod_network(subnet: str) -> dict[str, object]:
 
 
 def _may_lower_oom_scores() -> bool:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")
+    )
     return bool(int(line.split()[1], 16) >> _MAY_LOWER_OOM_SCORES & 1)

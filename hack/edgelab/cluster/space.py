@@ -55,7 +55,9 @@ class Space:
                 timeout=_COMMAND_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise LabError(f"{self.name}: `{' '.join(words)}` took longer than {error.timeout:g} s") from error
+            raise LabError(
+                f"{self.name}: `{' '.join(words)}` took longer than {error.timeout:g} s"
+            ) from error
         if result.returncode != 0:
             raise LabError(
                 f"{self.name}: `{' '.join(words)}` ended with exit code {result.returncode}: {result.stderr.strip()}"
@@ -82,9 +84,16 @@ def node_space(supervisor: Supervisor, name: str, folder: Path) -> Space:
     """
     folder.mkdir(parents=True)
     namespaces = ("--mount", "--uts", "--net", "--ipc", "--pid")
-    command: list[str | Path] = ["unshare", *namespaces, "--fork", "--kill-child", "--propagation=private", "--mount-proc"]
+    command: list[str | Path] = [
+        "unshare",
+        *namespaces,
+        "--fork",
+        "--kill-child",
+        "--propagation=private",
+        "--mount-proc",
+    ]
     holder = supervisor.start(name, [*command, "--", sys.executable, init.__file__, folder, name])
-    holder.wait_ready(lambda: (folder / init.READY).exists(), timeout=_READY_SECONDS)
+    holder.wait_ready((folder / init.READY).exists, timeout=_READY_SECONDS)
     return Space(name, _first_child(holder), namespaces)
 
 

@@ -29,7 +29,9 @@ def main() -> int:
         return 1
     for image in built:
         size = image.uncompressed_bytes / 1e6
-        print(f"{image.name}  sha256:{image.image_id[:12]}  {size:.0f} MB  {image.archive}  {image.bill.name}")
+        print(
+            f"{image.name}  sha256:{image.image_id[:12]}  {size:.0f} MB  {image.archive}  {image.bill.name}"
+        )
     if options.write:
         write_page(built)
     return 0

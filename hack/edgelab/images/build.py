@@ -88,12 +88,15 @@ def build(
 def _build_one(engine: Engine, order: Order, folder: Path) -> Built:
     engine.build(order)
     archive = folder / f"edgecanary-{order.target}-{order.architecture}.tar"
-    engine.save(order.name, archive)
+    bill, note = archive.with_suffix(".cdx.json"), archive.with_suffix(".id")
+    own_id = f"{engine.own_id(order.name)} {order.name}"
     content = Content(archive)
-    image_id = content.image_id
-    bill = archive.with_suffix(".cdx.json")
-    bill.write_text(bill_of_materials(content, order.name, image_id, order.epoch))
-    return Built(order.target, order.name, image_id, archive, bill, content.uncompressed_bytes)
+    if not (archive.exists() and bill.exists() and note.exists() and note.read_text() == own_id):
+        note.unlink(missing_ok=True)
+        engine.save(order.name, archive)
+        bill.write_text(bill_of_materials(content, order.name, content.image_id, order.epoch))
+        note.write_text(own_id)
+    return Built(order.target, order.name, content.image_id, archive, bill, content.uncompressed_bytes)
 
 
 def _revision() -> str:

@@ -53,6 +53,9 @@ class Engine(Protocol):
     def save(self, name: str, archive: Path) -> None:
         """Write an image into an archive of Docker's layout, layers uncompressed; errors as in `build`."""
 
+    def own_id(self, name: str) -> str:
+        """What the engine calls the image's content; errors as in `build`."""
+
 
 def find_engine(environ: Mapping[str, str] = os.environ) -> Engine:
     """Docker where its server answers, else buildah, installed when it has to be.
@@ -113,6 +116,10 @@ class Docker:
         """Write the archive."""
         run(["docker", "save", f"--output={archive}", name], cwd=ROOT)
 
+    def own_id(self, name: str) -> str:
+        """What Docker calls its content."""
+        return _output(["docker", "image", "inspect", "--format={{.Id}}", name])
+
 
 class Buildah:
     """buildah, with storage of its own in the cache folder, as root or not."""
@@ -148,6 +155,10 @@ class Buildah:
         archive.unlink(missing_ok=True)
         run([*self._command("push"), name, f"docker-archive:{archive}:{name}"], cwd=ROOT)
 
+    def own_id(self, name: str) -> str:
+        """What buildah calls its content."""
+        return _output([*self._command("inspect"), "--type=image", "--format={{.FromImageID}}", name])
+
     def _own_base(self, processor: str) -> str:
         archive = base_archive(processor)
         name = f"localhost/edgecanary-base:{archive.parent.name}"
@@ -160,14 +171,29 @@ class Buildah:
         return name
 
     def _command(self, verb: str) -> Sequence[str]:
-        storage = (f"--root={self._storage}", f"--runroot={self._run_root}", f"--storage-driver={self._driver}")
+        storage = (
+            f"--root={self._storage}",
+            f"--runroot={self._run_root}",
+            f"--storage-driver={self._driver}",
+        )
         return ("buildah", *storage, verb)
 
     @functools.cached_property
     def _driver(self) -> str:
         """Layers as overlays where the kernel allows it, else as whole copies, which takes longer."""
-        return self._environ.get("STORAGE_DRIVER") or ("vfs" if overlay_problem(cache_folder()) else "overlay")
+        return self._environ.get("STORAGE_DRIVER") or (
+            "vfs" if overlay_problem(cache_folder()) else "overlay"
+        )
 
 
 def _succeeds(command: Sequence[str]) -> bool:
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def _output(command: Sequence[str]) -> str:
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise LabError(
+            f"`{' '.join(command)}` ended with exit code {result.returncode}: {result.stderr.strip()}"
+        )
+    return result.stdout.strip()

@@ -20,9 +20,14 @@ def write_page(built: Sequence[Built], page: Path = PAGE) -> None:
 
 def table(built: Sequence[Built]) -> str:
     """Sizes in MB (10^6 bytes), and the number of packages."""
-    lines = ["| Image | Size, uncompressed | Python packages | Debian packages |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| Image | Size, uncompressed | Python packages | Debian packages |",
+        "| --- | --- | --- | --- |",
+    ]
     for image in built:
         kinds = [package.kind for package in Content(image.archive).packages()]
         size = f"{image.uncompressed_bytes / 1e6:.0f} MB"
-        lines.append(f"| `edgecanary-{image.target}` | {size} | {kinds.count('pypi')} | {kinds.count('deb')} |")
+        lines.append(
+            f"| `edgecanary-{image.target}` | {size} | {kinds.count('pypi')} | {kinds.count('deb')} |"
+        )
     return "\n".join(lines)

@@ -35,7 +35,9 @@ class KindNode:
     def __init__(self, supervisor: Supervisor, name: str) -> None:
         self.name = name
         self._supervisor = supervisor
-        self._address = _docker("inspect", f"--format={{{{.NetworkSettings.Networks.{NETWORK}.IPAddress}}}}", name)
+        self._address = _docker(
+            "inspect", f"--format={{{{.NetworkSettings.Networks.{NETWORK}.IPAddress}}}}", name
+        )
 
     def pull_cable(self) -> None:
         """Cut the node off from everybody else."""
@@ -61,7 +63,9 @@ class KindNode:
         """A loopback port here that stands for port 9010 of the node's own loopback interface."""
         here = free_port()
         pid = int(_docker("inspect", "--format={{.State.Pid}}", self.name))
-        carry(self._supervisor, f"{self.name}-client", Space(self.name, pid, ("--net",)), {here: SERVING_PORT})
+        carry(
+            self._supervisor, f"{self.name}-client", Space(self.name, pid, ("--net",)), {here: SERVING_PORT}
+        )
         return here
 
     def _end(self, unit: str) -> None:
@@ -100,7 +104,9 @@ class KindCluster:
 
     def __enter__(self) -> Self:
         with reporting("making a cluster with kind"):
-            self._kind("create", "cluster", f"--config={CONFIG}", f"--kubeconfig={self.kubeconfig}", "--wait=180s")
+            self._kind(
+                "create", "cluster", f"--config={CONFIG}", f"--kubeconfig={self.kubeconfig}", "--wait=180s"
+            )
         try:
             for archive in self._images:
                 self._kind("load", "image-archive", f"--name={self._name}", str(archive))
@@ -141,7 +147,7 @@ class KindCluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator; raises KubectlError when it fails."""
-        command = [tools.kubectl(), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [str(tools.kubectl()), f"--kubeconfig={self.kubeconfig}", *arguments]
         result = subprocess.run(command, input=stdin or "", capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise KubectlError(arguments, result.returncode, result.stderr)
@@ -160,7 +166,9 @@ class KindCluster:
 def _plans(config: JsonObject) -> dict[str, NodePlan]:
     """The workers, by the names that kind gives them."""
     workers = [node for node in config["nodes"] if node["role"] == "worker"]
-    names = [f"{config['name']}-worker{number if number > 1 else ''}" for number in range(1, len(workers) + 1)]
+    names = [
+        f"{config['name']}-worker{number if number > 1 else ''}" for number in range(1, len(workers) + 1)
+    ]
     return {name: NodePlan(name, node.get("labels", {})) for name, node in zip(names, workers, strict=True)}
 
 
@@ -188,5 +196,7 @@ def _docker(*arguments: str) -> str:
 def _run(command: Sequence[str]) -> str:
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise LabError(f"`{' '.join(command)}` ended with exit code {result.returncode}: {result.stderr.strip()}")
+        raise LabError(
+            f"`{' '.join(command)}` ended with exit code {result.returncode}: {result.stderr.strip()}"
+        )
     return result.stdout.strip()

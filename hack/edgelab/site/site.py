@@ -172,8 +172,8 @@ class Site:
             return False
         if "replicas" in found["spec"]:
             wanted = found["spec"]["replicas"]
-            counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0), status.get("replicas", 0))
-            return counts == (wanted, wanted, wanted)
-        wanted = status.get("desiredNumberScheduled", 0)
-        counts = (status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0))
-        return bool(wanted == len(self.plans) and counts == (wanted, wanted))
+            names = ("replicas", "updatedReplicas", "availableReplicas")
+        else:
+            wanted = len(self.plans)
+            names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
+        return all(status.get(name, 0) == wanted for name in names)

@@ -35,4 +35,6 @@ def need(programs: Mapping[str, str]) -> None:
                 run(["apt-get", "update"], cwd=Path("/"))
                 run(command, cwd=Path("/"), env=environment)
         except LabError as error:
-            raise MissingToolError(f"{names} is missing, and its package cannot be installed: {error}") from error
+            raise MissingToolError(
+                f"{names} is missing, and its package cannot be installed: {error}"
+            ) from error

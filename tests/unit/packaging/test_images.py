@@ -38,8 +38,12 @@ def locked(extra: str) -> Iterator[tuple[str, list[str]]]:
         if name not in seen:
             seen.add(name)
             package = found[name]
-            needs = [item for item in package.get("dependencies", []) if "win32" not in item.get("marker", "")]
-            todo.extend(item["name"] for item in needs if "python_full_version < '3.11'" not in item.get("marker", ""))
+            needs = [
+                item for item in package.get("dependencies", []) if "win32" not in item.get("marker", "")
+            ]
+            todo.extend(
+                item["name"] for item in needs if "python_full_version < '3.11'" not in item.get("marker", "")
+            )
             yield name, [wheel["url"].rsplit("/", 1)[-1] for wheel in package.get("wheels", [])]
 
 
@@ -112,7 +116,9 @@ def tar(files: dict[str, bytes]) -> bytes:
 
 FILES = {
     "etc/os-release": 'ID=debian\nVERSION_ID="12"\n',
-    "opt/edgecanary/lib/python3.11/site-packages/six-1.17.0.dist-info/METADATA": "Name: six\nVersion: 1.17.0\nLicense: MIT\n",
+    "opt/edgecanary/lib/python3.11/site-packages/six-1.17.0.dist-info/METADATA": (
+        "Name: six\nVersion: 1.17.0\nLicense: MIT\n"
+    ),
     "var/lib/dpkg/status.d/libc6": "Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\n",
     "var/lib/dpkg/status": "Package: zlib1g\nVersion: 1:1.2\nArchitecture: amd64\n\nPackage: tar\nVersion: 1.34\n",
     "opt/other/six-1.0.dist-info/METADATA": "Name: another\nVersion: 1\n",
@@ -134,4 +140,6 @@ def test_the_bill_of_the_same_image_is_the_same_text(tmp_path: Path) -> None:
     assert bills[0] == bills[1]
     bill = json.loads(bills[0])
     assert bill["metadata"]["timestamp"] == "1970-01-02T00:00:00+00:00"
-    assert "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12" in [item["purl"] for item in bill["components"]]
+    assert "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12" in [
+        item["purl"] for item in bill["components"]
+    ]
