@@ -60,7 +60,7 @@ kind-demo: have-tools ## The same tests on Docker's kind, from kind-config.yaml;
 	@EDGECANARY_CLUSTER=kind $(PYTHON) -m pytest tests/cluster/test_real_nodes.py --verbose $(ARGS)
 
 .PHONY: verify
-verify: check-format lint types contracts links generated changelog ## All checks that run nothing.
+verify: check-format lint types contracts links generated site changelog ## All checks that run nothing.
 	@echo "verify: all checks passed"
 
 .PHONY: check-format
@@ -92,6 +92,11 @@ links: $(STAMP) ## Dead links, anchors and file names in the documentation.
 generated: $(STAMP) ## Are crds/, config/ and docs/reference/ what the API types and the chart say?
 	@echo "generated files"
 	@$(PYTHON) hack/generate.py --check
+
+.PHONY: site
+site: $(STAMP) ## Build the documentation site into site/, every link and anchor checked.
+	@echo "site"
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 .PHONY: changelog
 changelog: $(STAMP) ## Can the change log be built from its fragments?
@@ -129,5 +134,5 @@ format: $(STAMP) ## Format the code and fix what ruff can fix.
 
 .PHONY: clean
 clean: ## Remove what was made in this checkout; the cache folder stays.
-	rm -rf .venv .logs .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
+	rm -rf .venv .logs .fuzz site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
