@@ -17,9 +17,8 @@ NAME = "file-type"
 REQUESTS_PER_SECOND = 4.0
 WAIT_SECONDS = 300.0
 VALUES: JsonObject = {
-    "operator": {"image": {"tag": "dev"}, "replicas": 1, "leaderElection": {"enabled": False}},
+    "operator": {"replicas": 1, "leaderElection": {"enabled": False}},
     "agent": {
-        "image": {"tag": "dev"},
         # Applications outside of pods ask on the node's loopback interface.
         "profile": "k3s",
         "settings": {"downloadSpreadSeconds": 0, "retryCapSeconds": 2, "probeSandbox": "required"},

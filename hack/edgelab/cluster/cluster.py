@@ -166,18 +166,21 @@ class Cluster:
         with ThreadPoolExecutor(max_workers=len(self.settings.nodes) + 1) as pool:
             starting = pool.submit(self.control_plane.start)
             self._make_nodes()
-            pause = write_pause_image(self.data_dir / "pause.tar")
-            runtimes = [
-                pool.submit(_start_runtime, node, [pause, *self.settings.images])
-                for node in self.nodes.values()
-            ]
+            self._give_images()
             starting.result()
             self._controllers = start_controllers(self._supervisor, self.control_plane, self.hub.enter)
-            for runtime in runtimes:
-                runtime.result()
+            for started in [pool.submit(node.start_runtime) for node in self.nodes.values()]:
+                started.result()
         for node in self.nodes.values():
             node.start_kubelet()
         self.wait_ready()
+
+    def _give_images(self) -> None:
+        """Import the images on one node; the others get them from there."""
+        first, *others = self.nodes.values()
+        first.import_images([write_pause_image(self.data_dir / "pause.tar"), *self.settings.images])
+        for other in others:
+            other.take_images(first)
 
     def _make_nodes(self) -> None:
         for number, plan in enumerate(self.settings.nodes, start=1):
@@ -188,12 +191,6 @@ class Cluster:
         for node in self.nodes.values():
             others = [other.addresses for other in self.nodes.values() if other is not node]
             add_routes(node.space, others)
-
-
-def _start_runtime(node: RealNode, images: Sequence[Path]) -> None:
-    node.start_runtime()
-    for archive in images:
-        node.import_image(archive)
 
 
 def _get_programs() -> None:

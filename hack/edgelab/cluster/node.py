@@ -1,6 +1,6 @@
 """A real node: a kubelet and a containerd in namespaces of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgelab.cluster import cgroups, kubelet, runtime
@@ -112,9 +112,21 @@ class RealNode:
             if process is not None:
                 process.stop()
 
-    def import_image(self, archive: Path) -> None:
-        """Import an image from an archive; errors as `runtime.import_image`."""
-        runtime.import_image(self.space, archive)
+    def import_images(self, archives: Iterable[Path]) -> None:
+        """Import images from archives, and leave containerd stopped.
+
+        Raises:
+            ProcessError: containerd does not start.
+            LabError: it refused an image.
+        """
+        self.start_runtime()
+        for archive in archives:
+            runtime.import_image(self.space, archive)
+        self.runtime.stop()
+
+    def take_images(self, other: "RealNode") -> None:
+        """Have the images of another node too; errors as in `runtime.copy_images`."""
+        runtime.copy_images(other.folder, self.folder)
 
     def pull_cable(self) -> None:
         """Cut the node off from everybody else."""

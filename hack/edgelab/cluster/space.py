@@ -11,7 +11,7 @@ from edgelab.errors import LabError
 from edgelab.processes import Process, Supervisor
 
 _READY_SECONDS = 60.0
-_COMMAND_SECONDS = 60.0
+_COMMAND_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Space:
         """Run a command there to its end; its standard output.
 
         Raises:
-            LabError: its exit code was not 0, or it took longer than a minute.
+            LabError: its exit code was not 0, or it took longer than 15 minutes.
         """
         words = [*self.enter, *(str(word) for word in command)]
         try:

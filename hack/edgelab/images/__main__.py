@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from edgecanary import __version__
 from edgelab.errors import LabError
 from edgelab.images.build import AGENT, OPERATOR, build
 from edgelab.images.page import write_page
@@ -11,7 +12,9 @@ from edgelab.images.page import write_page
 def main() -> int:
     """Build, print, and on request write docs/guides/images.md's table. 1 when a build fails."""
     parser = argparse.ArgumentParser(prog="make images", description=__doc__)
-    parser.add_argument("--tag", default="dev", help="of the images' names")
+    parser.add_argument(
+        "--tag", default=__version__, help="of the images' names; the version, as in the chart, when left out"
+    )
     parser.add_argument("--platform", default="", help="amd64 or arm64; this machine's when left out")
     parser.add_argument("--target", action="append", choices=(OPERATOR, AGENT), help="only this one")
     parser.add_argument("--fresh", action="store_true", help="leave layers of earlier builds aside")

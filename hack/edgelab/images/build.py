@@ -47,7 +47,7 @@ def image_name(target: str, tag: str) -> str:
 def build(
     targets: Sequence[str] = (OPERATOR, AGENT),
     *,
-    tag: str = "dev",
+    tag: str = __version__,
     processor: str = "",
     fresh: bool = False,
     folder: Path = OUTPUT,

@@ -77,7 +77,7 @@ class Content:
 
     def packages(self) -> list[Package]:
         """The packages in it, of the system and of Python, in order."""
-        found = set()
+        found: set[Package] = set()
         for path, content in self.read(_DISTRIBUTIONS, *_SYSTEM_PACKAGES).items():
             text = content.decode(errors="replace")
             kind = "pypi" if path.endswith("/METADATA") else "deb"
