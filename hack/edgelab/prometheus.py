@@ -49,7 +49,6 @@ class Prometheus:
         scrape_seconds: the interval between scrapes.
         out_of_order_seconds: how old a sample pushed by remote write may be.
         place: where it runs. In another network it is reached here too when its port is forwarded.
-        jobs: scrape configurations beside the one of `set_targets`.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Prometheus:
         scrape_seconds: int = 1,
         out_of_order_seconds: int = 7200,
         place: Place = HERE,
-        jobs: Sequence[JsonObject] = (),
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
@@ -70,8 +68,7 @@ class Prometheus:
         self._process: Process | None = None
         self._targets = data_dir / "targets.json"
         self._config = data_dir / "prometheus.yml"
-        config = _config(self._targets, scrape_seconds, out_of_order_seconds)
-        self._config.write_text(json.dumps({**config, "scrape_configs": [*config["scrape_configs"], *jobs]}))
+        self._config.write_text(json.dumps(_config(self._targets, scrape_seconds, out_of_order_seconds)))
         self.set_targets(())
 
     @property

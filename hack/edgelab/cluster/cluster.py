@@ -112,11 +112,6 @@ class Cluster:
         """The nodes' names and labels."""
         return {plan.name: plan for plan in self.settings.nodes}
 
-    @property
-    def inside(self) -> str:
-        """The API server's address, for servers in `place`."""
-        return f"https://{HUB_ADDRESS}:443"
-
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator; its standard output.
 

@@ -54,10 +54,6 @@ class AnyCluster(Protocol):
     def nodes(self) -> Mapping[str, RunningNode]:
         """The same nodes, to be broken."""
 
-    @property
-    def inside(self) -> str:
-        """The API server's address, from `place`."""
-
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator; raises KubectlError when it fails."""
 

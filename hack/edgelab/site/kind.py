@@ -140,11 +140,6 @@ class KindCluster:
         gateway = next(item["Gateway"] for item in found if "." in item.get("Gateway", ""))
         return Place((), "0.0.0.0", gateway)  # noqa: S104 (the containers have to reach it)
 
-    @property
-    def inside(self) -> str:
-        """The API server's address, from `place`."""
-        return self.admin.server
-
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator; raises KubectlError when it fails."""
         command = [str(tools.kubectl()), f"--kubeconfig={self.kubeconfig}", *arguments]

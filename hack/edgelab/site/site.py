@@ -17,13 +17,13 @@ from edgelab.helm import NAMESPACE, Helm
 from edgelab.modelzoo import Field, Zoo, bucket_files, collect, open_zoo
 from edgelab.modelzoo.traffic import TrafficGenerator, TrafficSettings
 from edgelab.processes import Supervisor
-from edgelab.prometheus import Prometheus
+from edgelab.prometheus import Prometheus, Target
 from edgelab.s3 import S3Server
 from edgelab.site.contract import AnyCluster
-from edgelab.site.scraping import agents_job
 
 READY_SECONDS = 300.0
 _BUCKET = "edge-models"
+_METRICS_PORT = 9011
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Site:
         self.cluster = cluster
         self.bucket = _BUCKET
         self.s3 = S3Server(supervisor, data_dir / "s3", place=cluster.place)
-        job = agents_job(cluster, data_dir)
-        self.prometheus = Prometheus(supervisor, data_dir / "prometheus", place=cluster.place, jobs=[job])
+        self.prometheus = Prometheus(supervisor, data_dir / "prometheus", place=cluster.place)
         self.mirror = Mirror(cluster.admin)
         self.helm = Helm(data_dir / "helm", cluster.kubeconfig)
         self._agents: dict[str, Client] = {}
@@ -67,6 +66,7 @@ class Site:
             self.s3.start()
             stack.callback(self.s3.stop)
             self.s3.create_bucket(self.bucket)
+            self.prometheus.set_targets([self._target(name) for name in self.plans])
             self.prometheus.start()
             stack.callback(self.prometheus.stop)
             for name, node in self.cluster.nodes.items():
@@ -164,6 +164,12 @@ class Site:
         """A traffic generator for a model, which asks no agent yet; use it as a context manager."""
         settings = TrafficSettings(model=model, requests_per_second=requests_per_second)
         return TrafficGenerator(self.field, settings)
+
+    def _target(self, node: str) -> Target:
+        """Where the node's agent is scraped, as docs/guides/operating.md has it."""
+        addresses = self.admin.get(f"/api/v1/nodes/{node}")["status"]["addresses"]
+        address = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+        return Target(f"{address}:{_METRICS_PORT}", {"node": node})
 
     def _is_rolled_out(self, path: str) -> bool:
         found = self.admin.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/{path}")
