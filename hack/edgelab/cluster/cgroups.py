@@ -50,6 +50,7 @@ def make(name: str) -> list[Path]:
             group.mkdir(exist_ok=True)
             _inherit(group)
         made.append(place / Path(name).parts[0])
+        _weigh(made[-1])
     beside = ROOT / "unified"
     return [*made, beside / Path(name).parts[0]] if beside.is_dir() else made
 
@@ -60,6 +61,13 @@ def _inherit(group: Path) -> None:
         file = group / name
         if not is_unified() and file.exists() and not file.read_text().strip():
             file.write_text((group.parent / name).read_text())
+
+
+def _weigh(group: Path) -> None:
+    """Give all pods together the weight of a few programs: on a busy machine they would starve as one."""
+    for name, weight in (("cpu.shares", 8192), ("cpu.weight", 800)):
+        if (group / name).exists():
+            (group / name).write_text(f"{weight}\n")
 
 
 def _enable_controllers(group: Path) -> None:
