@@ -74,7 +74,12 @@ def test_a_node_whose_cable_is_pulled_serves_on_and_catches_up(scene: Scene) -> 
     try:
         scene.subject.promoted(new, seconds=WAIT_SECONDS)
         assert scene.subject.answering([cut]) == {cut: scene.stable}, scene.subject.describe()
-        assert scene.subject.running(new) == scene.nodes - {cut}
+        scene.subject.wait(
+            "the others run it",
+            lambda: scene.subject.running(new) == scene.nodes - {cut},
+            seconds=WAIT_SECONDS,
+        )
+        assert scene.subject.answering([cut]) == {cut: scene.stable}
     finally:
         node.plug_cable()
     scene.everyone_runs(new)
