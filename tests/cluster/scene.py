@@ -4,8 +4,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from edgecanary.api.edgemodel import EdgeModelSpec
+from edgecanary.api.rollout import Rollout
 from edgecanary.artifact.revision import revision_digest
 from edgelab.api import JsonObject
 from edgelab.fleet import Subject
@@ -92,6 +94,20 @@ class Scene:
         self.subject.wait(
             "every node runs it", lambda: self.subject.running(revision) == self.nodes, seconds=WAIT_SECONDS
         )
+
+    def steps(self, revision: str) -> list[str]:
+        """The steps that a revision was in so far, in order: a step that began anew is there twice."""
+        begun: list[tuple[str, datetime]] = []
+        for change in self.site.mirror.changes():
+            found = change.found
+            if not isinstance(found, Rollout) or found.metadata.namespace != self.subject.namespace:
+                continue
+            status = found.status
+            if status.step and status.canary and status.canary.revision == revision:
+                step = (status.step.name, status.step.start_time)
+                if not begun or begun[-1] != step:
+                    begun.append(step)
+        return [name for name, _ in begun]
 
     def answers(self) -> dict[str, str]:
         """The revision that each node's agent answers with, asked just now on the node."""
