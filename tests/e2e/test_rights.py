@@ -65,7 +65,8 @@ class _Clock:
 def asked(fleet: Fleet, scene: Scene) -> list[Request]:
     """What operator and agents ask for: from their start, through a promotion and a rollback, to a repeated Event."""
     since = datetime.now(UTC)
-    fleet.restart_operator(fleet.settings.operator_flags)
+    elects = ("--leader-elect", f"--leader-election-namespace={SYSTEM_NAMESPACE}")
+    fleet.restart_operator((*fleet.settings.operator_flags, *(elects if _operator_elects() else ())))
     node, agent = next(iter(fleet.agents.items()))
     agent.stop()
     fleet.control_plane.admin.delete(_report(node))
