@@ -54,6 +54,7 @@ class OperatorMetrics:
         self._overdue = self._gauge(
             "watch_overdue_seconds", "For how long the watch owes what a list has shown.", "resource"
         )
+        self._leader = self._gauge("leader", "Whether this replica decides (1) or follows (0).")
         info = self._gauge("info", "The operator's version.", "version")
         info.labels(__version__).set(1)
 
@@ -84,6 +85,10 @@ class OperatorMetrics:
     def set_overdue(self, resource: Resource, seconds: float) -> None:
         """For how long the watch of a kind is behind."""
         self._overdue.labels(resource.plural).set(seconds)
+
+    def set_leader(self, *, leads: bool) -> None:
+        """Whether this replica decides."""
+        self._leader.set(leads)
 
     def set_reasons(self, kind: str, counts: Mapping[str, int]) -> None:
         """How many Rollouts (`kind` rollouts) or EdgeModels (`models`) have which Ready reason."""
