@@ -10,6 +10,7 @@ from edgecanary.base.errors import InvalidInput
 from edgecanary.cli.flags import Flags
 from edgecanary.clients.access import Access, own_namespace
 from edgecanary.clients.objectstore import MAX_URL_SECONDS
+from edgecanary.clients.webhook import SECRET_FLAG, URL_FLAG, WebhookTarget
 from edgecanary.controller.cache import Scope
 from edgecanary.controller.health import parse_address
 from edgecanary.controller.leadership import Candidacy
@@ -57,6 +58,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="namespace of the Lease, by default the pod's own",
         metavar="NAME",
     )
+    flags.text(
+        URL_FLAG,
+        default=None,
+        help="webhook that is told of promotions, rollbacks and what waits for a person",
+        metavar="URL",
+    )
+    flags.text(
+        SECRET_FLAG,
+        default=None,
+        help="file with the secrets that sign what the webhook is told, one a line",
+        metavar="FILE",
+    )
     flags.text("--log-format", default="text", help="text or json", metavar="FORMAT")
 
 
@@ -89,7 +102,21 @@ def to_settings(options: argparse.Namespace) -> OperatorSettings:
         url_ttl_seconds=ttl,
         onnx_domains=tuple(options.onnx_domain or ()),
         candidacy=_to_candidacy(options) if options.leader_elect else None,
+        webhook=_to_webhook(options),
     )
+
+
+def _to_webhook(options: argparse.Namespace) -> WebhookTarget | None:
+    if not options.notify_url:
+        if options.notify_secret_file:
+            raise InvalidInput(
+                SECRET_FLAG, f"must be given together with {URL_FLAG}", reason="InvalidSetting"
+            )
+        return None
+    secret_file = Path(options.notify_secret_file) if options.notify_secret_file else None
+    target = WebhookTarget(options.notify_url, secret_file)
+    target.secrets()
+    return target
 
 
 def _to_candidacy(options: argparse.Namespace) -> Candidacy:

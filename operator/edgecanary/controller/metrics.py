@@ -47,6 +47,12 @@ class OperatorMetrics:
             "How often the watches were begun anew after a failure.",
             registry=self._registry,
         )
+        self._notices = Counter(
+            "edgecanary_operator_notifications_total",
+            "Tries to tell the webhook, by outcome (taken, refused or failed).",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._depth = self._gauge("queue_waiting", "Keys that are due and wait for a worker.", "queue")
         self._running = self._gauge("queue_working", "Keys that are being worked on.", "queue")
         self._rollouts = self._gauge("rollouts", "Rollouts by the reason of their Ready condition.", "reason")
@@ -72,6 +78,10 @@ class OperatorMetrics:
     def queried(self, outcome: str) -> None:
         """One query to Prometheus ended."""
         self._queries.labels(outcome).inc()
+
+    def notified(self, outcome: str) -> None:
+        """One try to tell the webhook ended."""
+        self._notices.labels(outcome).inc()
 
     def watch_restarted(self) -> None:
         """The watches are begun anew after a failure."""

@@ -19,11 +19,13 @@ from edgecanary.clients.access import Access
 from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
 from edgecanary.clients.resources import NAMESPACES, Resource
+from edgecanary.clients.webhook import Webhook, WebhookTarget
 from edgecanary.controller.cache import Cache, Part, Scope, Wakes
 from edgecanary.controller.health import Check, HealthServer
 from edgecanary.controller.leadership import Candidacy, Leadership, Turns
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.model_reconciler import ModelReconciler
+from edgecanary.controller.notifier import NoNotes, Notifier
 from edgecanary.controller.permit import Permit
 from edgecanary.controller.queue import WorkQueue
 from edgecanary.controller.relist import SOON_SECONDS, Reactions, Relister
@@ -32,6 +34,7 @@ from edgecanary.controller.schedule import Pace
 from edgecanary.controller.signing import Signing
 from edgecanary.controller.threads import in_thread, start
 from edgecanary.controller.tools import Tools
+from edgecanary.controller.views import ObjectKey
 from edgecanary.controller.vitals import Vitals
 from edgecanary.controller.watch import Listeners, Watcher
 
@@ -55,6 +58,8 @@ class OperatorSettings:
     """Further domains of operators that models may use."""
     candidacy: Candidacy | None = None
     """None: this operator is alone."""
+    webhook: WebhookTarget | None = None
+    """None: nobody is told."""
 
 
 def run_operator(settings: OperatorSettings) -> int:
@@ -92,7 +97,9 @@ class _Operator:
     def _build(self) -> None:
         secrets, clock = Secrets(self._kube), SystemClock()
         events = EventRecorder(self._kube, clock, instance=socket.gethostname())
-        tools = Tools(self._kube, secrets, self._cache, events, self._metrics, clock, self._permit)
+        notifier = self._notify(self._settings.webhook) if self._settings.webhook else None
+        notes = notifier or NoNotes()
+        tools = Tools(self._kube, secrets, self._cache, events, self._metrics, clock, self._permit, notes)
         signing = Signing(secrets, timedelta(seconds=self._settings.url_ttl_seconds))
         self._watcher = Watcher(
             self._settings.access,
@@ -127,15 +134,34 @@ class _Operator:
         self._lists = WorkQueue(
             "list", relister.relist, workers=1, pace=Pace(base=1.0, cap=30.0), observer=observer
         )
-        self._led = (self._rollouts, self._models)
+        self._notices = WorkQueue(
+            "notice",
+            self._permit.within(notifier.tell if notifier else _tell_nobody),
+            workers=1,
+            pace=Pace(interval=0.1, cap=30.0),
+            observer=observer,
+        )
+        self._led = (self._rollouts, self._models, self._notices)
+        self._queues = (self._lists, *self._led)
         self._leadership = self._stand(self._settings.candidacy) if self._settings.candidacy else None
         self._vitals = Vitals(
             self._loop,
             self._cache,
             self._metrics,
-            (self._rollouts, self._models, self._lists),
+            self._queues,
             self._watcher,
             self._leadership,
+        )
+
+    def _notify(self, target: WebhookTarget) -> Notifier:
+        user_agent = f"edgecanary-operator/{__version__}"
+        return Notifier(
+            self._kube,
+            Webhook(target, SystemClock(), user_agent=user_agent),
+            self._permit,
+            self._metrics,
+            wake=lambda key: self._soon(lambda: self._rollouts.add(key)),
+            news=lambda key: self._soon(lambda: self._notices.add(key)),
         )
 
     def _stand(self, candidacy: Candidacy) -> Leadership:
@@ -171,9 +197,7 @@ class _Operator:
         return {"sync": synced, **({"lease": leadership.unseen} if leadership else {})}
 
     async def _work(self) -> None:
-        queues = [
-            asyncio.create_task(q.run(), name=q.name) for q in (self._lists, self._rollouts, self._models)
-        ]
+        queues = [asyncio.create_task(q.run(), name=q.name) for q in self._queues]
         for part in self._cache.parts:
             self._lists.add(part.resource)
         begin = asyncio.create_task(self._begin(), name="begin")
@@ -182,7 +206,7 @@ class _Operator:
         await asyncio.wait({stop, *queues}, return_when=asyncio.FIRST_COMPLETED)
         begin.cancel()
         log.info("ending: work under way is finished first")
-        for queue in (self._lists, self._rollouts, self._models):
+        for queue in self._queues:
             queue.stop()
         _, pending = await asyncio.wait(queues, timeout=_GRACE_SECONDS)
         for task in pending:
@@ -253,6 +277,8 @@ class _Operator:
             return
         for key in wakes.rollouts:
             self._rollouts.add(key)
+            if self._settings.webhook:
+                self._notices.add(key)
         for key in wakes.models:
             self._models.add(key)
 
@@ -273,3 +299,7 @@ class _Operator:
         # At the very end the loop is closed: then nobody is left to be woken.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)
+
+
+def _tell_nobody(_: ObjectKey) -> None:
+    return None

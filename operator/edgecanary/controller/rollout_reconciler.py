@@ -153,12 +153,13 @@ class RolloutReconciler:
         return None if addressed.renew_at is None else _seconds(addressed.renew_at - now)
 
     def _write_status(self, observed: _Observed, decision: Plan) -> None:
-        status = decision.status.to_json()
+        status = self._tools.notes.note(observed.rollout, decision.status).to_json()
         if status == observed.rollout.status.to_json():
             return
         meta = observed.rollout.metadata
         body: JsonObject = {**observed.body, "status": status}
         self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
+        self._tools.notes.written(ObjectKey(meta.namespace, meta.name))
 
     def _tell(self, observed: _Observed, decision: Plan) -> None:
         for event in decision.events:

@@ -7,12 +7,13 @@ from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.controller.notifier import NoNotes, Notes
 from edgecanary.controller.permit import Permit
 
 
 @dataclass(frozen=True)
 class Tools:
-    """Access to the cluster, the picture of it, the clock, and leave to write."""
+    """Access to the cluster, the picture of it, the clock, leave to write, and who hears of it."""
 
     kube: KubeClient
     secrets: Secrets
@@ -21,3 +22,4 @@ class Tools:
     metrics: OperatorMetrics
     clock: Clock
     permit: Permit = field(default_factory=Permit.always)
+    notes: Notes = field(default_factory=NoNotes)

@@ -289,12 +289,12 @@ MOMENTS = st.lists(
         st.integers(0, 1),
     ),
     min_size=15,
-    max_size=60,
+    max_size=40,
 )
 """How long nothing happens, what each replica does then, and what happens to which of them."""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rates=RATES, offsets=st.tuples(*[st.floats(-1e6, 1e6)] * 2), moments=MOMENTS)
 def test_there_are_never_two_that_may_write(
     rates: tuple[float, ...],
@@ -339,7 +339,7 @@ def interfere(server: Server, action: str, name: str) -> None:
         server.edit(holder="" if action == "clear" else name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rates=RATES, moments=MOMENTS, alive=st.integers(0, 1))
 def test_whoever_is_left_leads_in_the_end(
     rates: tuple[float, ...], moments: list[tuple[float, tuple[str, ...], str, int]], alive: int
