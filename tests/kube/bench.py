@@ -122,7 +122,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         access = Access.find(kubeconfig=self.lab.control_plane.kubeconfig(OPERATOR, ()))
-        self.kube = InterruptedKube(access, user_agent="bench")
+        self.kube = InterruptedKube(access, user_agent="bench", before_write=self.permit.check)
         self.kube.interruption = Interruption()
         self.key = ObjectKey(self.lab.namespace, "pump")
         self.restart()

@@ -29,6 +29,11 @@ class Terms(Permit):
 class TwoReplicas(Bench):
     """Each restart is the other replica, which takes over."""
 
+    @property
+    def turns(self) -> int:
+        assert isinstance(self.permit, Terms)
+        return self.permit.turns
+
     def restart(self) -> None:
         assert isinstance(self.permit, Terms)
         self.permit.next()
