@@ -18,6 +18,7 @@ from edgecanary.clients.resources import MODEL_RELEASES, ROLLOUTS, Resource
 from edgecanary.controller.cache import Cache, Scope
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.model_reconciler import ModelReconciler
+from edgecanary.controller.notifier import NoNotes, Notes
 from edgecanary.controller.permit import Permit
 from edgecanary.controller.rollout_reconciler import RolloutReconciler
 from edgecanary.controller.signing import Signing
@@ -119,6 +120,7 @@ class Bench:
     clock: MovedClock = field(default_factory=MovedClock)
     lifetime: timedelta = timedelta(hours=24)
     permit: Permit = field(default_factory=Permit.always)
+    notes: Notes = field(default_factory=NoNotes)
 
     def __post_init__(self) -> None:
         access = Access.find(kubeconfig=self.lab.control_plane.kubeconfig(OPERATOR, ()))
@@ -131,7 +133,10 @@ class Bench:
         secrets, scope = Secrets(self.kube), Scope(self.lab.namespace, (self.lab.namespace,))
         self.cache = Cache(scope)
         events = EventRecorder(self.kube, self.clock, instance="bench")
-        tools = Tools(self.kube, secrets, self.cache, events, OperatorMetrics(), self.clock, self.permit)
+        metrics = OperatorMetrics()
+        tools = Tools(
+            self.kube, secrets, self.cache, events, metrics, self.clock, permit=self.permit, notes=self.notes
+        )
         self.rollouts = RolloutReconciler(tools, Signing(secrets, self.lifetime))
         self.models = ModelReconciler(tools, Random(1))
 
