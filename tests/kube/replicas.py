@@ -4,7 +4,7 @@ import itertools
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,11 @@ SYSTEM = "edgecanary-system"
 FLAGS = ("--leader-elect", "--leader-election-namespace", SYSTEM)
 
 
+def patiently(what: str, condition: Callable[[], object]) -> None:
+    """Waits as long as two takings-over and a start on a busy machine may last."""
+    until(what, condition, seconds=240.0)
+
+
 @dataclass
 class Replica:
     """One of the two, with credentials of its own so that the audit log tells them apart."""
@@ -39,7 +44,8 @@ class Replica:
         if self.lab.operator is not None and self.lab.operator.running:
             self.lab.operator.resume()
         else:
-            self.lab.start(*FLAGS, "--kubeconfig", str(self.config), everywhere=True)
+            self.lab.start(*FLAGS, "--kubeconfig", str(self.config), everywhere=True, ready=False)
+        patiently("it is ready", lambda: self.lab.probe("/readyz")[0] == 200)
 
     @property
     def process(self) -> Process:
@@ -92,7 +98,7 @@ class Pair:
 
     def leader(self) -> Replica:
         """The one that leads, once there is one."""
-        until("one replica leads", lambda: [r for r in self.replicas if r.leads])
+        patiently("one replica leads", lambda: [r for r in self.replicas if r.leads])
         return next(replica for replica in self.replicas if replica.leads)
 
     def other(self, replica: Replica) -> Replica:

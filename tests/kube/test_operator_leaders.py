@@ -13,8 +13,15 @@ from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles, until
-from tests.kube.replicas import FLAGS, SYSTEM, Journal, Pair, check_nothing_skipped_repeated_or_lost
+from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles
+from tests.kube.replicas import (
+    FLAGS,
+    SYSTEM,
+    Journal,
+    Pair,
+    check_nothing_skipped_repeated_or_lost,
+    patiently,
+)
 
 NAMES = ("a", "b", "c", "d")
 STEPS = ("one", "two", "three", "all")
@@ -57,19 +64,15 @@ def begin(lab: OperatorLab) -> tuple[Fleet, Journal]:
     widths = [{"nodes": n} for n in range(1, len(STEPS))] + [{"percent": 100}]
     steps = [{"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)]
     lab.create(ROLLOUTS, lab.rollout_spec(*steps))
-    lab.until_ready(ROLLOUTS, "Unknown", "NodesUpdating")
+    patiently("it begins", lambda: lab.ready(ROLLOUTS) == ("Unknown", "NodesUpdating"))
     return Fleet(lab, NAMES), journal
 
 
 def next_step(fleet: Fleet) -> None:
-    """The fleet obeys until nodes are told something new."""
+    """The fleet obeys once, and nodes are told something new."""
     before = fleet.lab.release().spec.sequence
-
-    def told() -> bool:
-        fleet.obey()
-        return fleet.lab.release().spec.sequence > before
-
-    until("the next step", told)
+    fleet.obey()
+    patiently("the next step", lambda: fleet.lab.release().spec.sequence > before)
 
 
 def test_a_leader_that_is_killed_again_and_again_is_followed_by_the_other(
@@ -84,7 +87,7 @@ def test_a_leader_that_is_killed_again_and_again_is_followed_by_the_other(
         next_step(fleet)
         assert pair.leader() is not leader
         leader.start()
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=240)
     check_nothing_skipped_repeated_or_lost(journal, steps=len(STEPS))
     for reason in ("RolloutStarted", "Promoted"):
         assert [event["count"] for event in lab.events(reason)] == [1], reason
@@ -101,8 +104,8 @@ def test_a_leader_that_was_frozen_finds_another_when_it_wakes_and_writes_nothing
     assert pair.other(frozen).leads
     woken = datetime.now(UTC)
     frozen.process.resume()
-    fleet.obey_until("Promoted")
-    until("it says that it follows", lambda: not frozen.leads and frozen.lab.probe("/readyz")[0] == 200)
+    fleet.obey_until("Promoted", seconds=240)
+    patiently("it says that it follows", lambda: not frozen.leads and frozen.lab.probe("/readyz")[0] == 200)
     check_nothing_skipped_repeated_or_lost(journal, steps=len(STEPS))
     wrote = [
         request
@@ -117,7 +120,7 @@ def test_a_leader_that_is_told_to_go_hands_over(pair: Pair, lab: OperatorLab) ->
     leader, turns = pair.leader(), pair.lease()["leaseTransitions"]
     assert leader.process.stop(grace=40) == 0
     assert "has given the Lease edgecanary-operator up" in leader.lab.log()
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=240)
     assert pair.leader() is not leader
     assert isinstance(turns, int)
     assert pair.lease()["leaseTransitions"] == turns + 1
@@ -131,11 +134,11 @@ def test_a_leader_that_is_cut_off_stands_down_and_follows_when_it_is_back(
     leader = pair.leader()
     leader.network.pause()
     next_step(fleet)
-    until("it stands down", lambda: not leader.leads)
+    patiently("it stands down", lambda: not leader.leads)
     assert leader.lab.probe("/healthz")[0] == 200, "a network that is down is not its illness"
     back = datetime.now(UTC)
     leader.network.resume()
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=240)
     check_nothing_skipped_repeated_or_lost(journal, steps=len(STEPS))
     late = [
         (request.verb, request.resource)
@@ -155,7 +158,7 @@ def test_a_lease_that_is_deleted_or_stolen_by_hand_costs_time_and_nothing_else(
     admin.patch(pair.lease_path(), {"spec": {"holderIdentity": "a-person"}})
     next_step(fleet)
     admin.patch(pair.lease_path(), {"spec": {"holderIdentity": ""}})
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=240)
     check_nothing_skipped_repeated_or_lost(journal, steps=len(STEPS))
     assert sum(replica.leads for replica in pair.replicas) == 1
 
@@ -164,10 +167,10 @@ def test_an_api_server_that_is_away_for_longer_than_a_term_ends_it(pair: Pair, l
     fleet, journal = begin(lab)
     fleet.obey()
     pair.control_plane.api_server.pause()
-    until("nobody leads", lambda: not any(replica.leads for replica in pair.replicas))
+    patiently("nobody leads", lambda: not any(replica.leads for replica in pair.replicas))
     assert [replica.lab.probe("/healthz")[0] for replica in pair.replicas] == [200, 200]
     pair.control_plane.api_server.resume()
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=240)
     check_nothing_skipped_repeated_or_lost(journal, steps=len(STEPS))
 
 
@@ -188,7 +191,7 @@ def test_a_replica_that_may_not_see_the_lease_is_not_ready_and_says_what_to_gran
     plane.kubectl("create", "clusterrolebinding", user, "--clusterrole=edgecanary-operator", f"--user={user}")
     lab = OperatorLab(plane, processes, SYSTEM, name="poor")
     lab.start(*FLAGS, user=user, ready=False, everywhere=True)
-    until("it says why", lambda: 'resources: ["leases"], verbs: ["get"]' in lab.probe("/readyz")[1])
+    patiently("it says why", lambda: 'resources: ["leases"], verbs: ["get"]' in lab.probe("/readyz")[1])
     assert lab.probe("/readyz")[0] == 503
     assert lab.probe("/healthz")[0] == 200
     lab.stop()
@@ -198,6 +201,6 @@ def test_an_operator_that_is_alone_leads(pair: Pair, processes: Supervisor) -> N
     """Without --leader-elect there is no Lease to wait for."""
     lab = OperatorLab(pair.control_plane, processes, "nowhere", system=SYSTEM)
     lab.start()
-    until("it leads", lambda: lab.metric("edgecanary_operator_leader") == 1)
+    patiently("it leads", lambda: lab.metric("edgecanary_operator_leader") == 1)
     assert lab.find(MODEL_RELEASES) is None
     lab.stop()
