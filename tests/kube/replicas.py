@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from edgecanary.api.fields import JsonObject
-from edgecanary.api.modelrelease import ModelRelease
+from edgecanary.api.modelrelease import CanaryStatement, ModelRelease
 from edgecanary.api.rollout import Rollout
 from edgecanary.clients.leases import LEASE_NAME
 from edgecanary.clients.resources import LEASES, MODEL_RELEASES, ROLLOUTS, Resource
@@ -149,7 +149,7 @@ def check_nothing_skipped_repeated_or_lost(journal: Journal, *, steps: int) -> N
         assert before.canary is not None
         assert after.canary is not None
         assert before.canary.revision == after.canary.revision
-        assert sum(c.below for c in before.canary.cutoffs) < sum(c.below for c in after.canary.cutoffs)
+        assert _reach(before.canary) < _reach(after.canary), "each step reaches further"
     statuses = [rollout.status for rollout in journal.rollouts()]
     entered = [status.step.index for status in statuses if status.step is not None]
     assert entered == sorted(entered), "no step is entered again after a later one"
@@ -157,6 +157,10 @@ def check_nothing_skipped_repeated_or_lost(journal: Journal, *, steps: int) -> N
     lengths = [len(status.history) for status in statuses]
     assert lengths == sorted(lengths)
     assert [(entry.outcome, entry.attempt) for entry in statuses[-1].history] == [("Promoted", 1)]
+
+
+def _reach(canary: CanaryStatement) -> int:
+    return sum(int(cutoff.below, 16) for cutoff in canary.cutoffs)
 
 
 def _listens(port: int) -> bool:
