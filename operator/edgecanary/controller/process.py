@@ -41,6 +41,8 @@ from edgecanary.controller.watch import Listeners, Watcher
 _ROLLOUT_WORKERS = 4
 _MODEL_WORKERS = 2
 _GRACE_SECONDS = 10.0
+_HANDOVER_SECONDS = 6.0
+"""For a look at the Lease that is under way, and for giving it up."""
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +215,7 @@ class _Operator:
             log.warning("%s: work under way is left off; it begins anew at the next start", task.get_name())
             task.cancel()
         if (leadership := self._leadership) is not None:
-            await in_thread(lambda: leadership.stop(seconds=_GRACE_SECONDS), name="stop election")
+            await in_thread(lambda: leadership.stop(seconds=_HANDOVER_SECONDS), name="stop election")
         await in_thread(lambda: self._watcher.stop(seconds=_GRACE_SECONDS), name="stop watch")
         for task in {begin, *queues} - pending:
             if not task.cancelled() and (error := task.exception()) is not None:
