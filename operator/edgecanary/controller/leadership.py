@@ -10,7 +10,7 @@ from random import Random
 
 from edgecanary import __version__
 from edgecanary.base.clock import SystemClock, steady_seconds
-from edgecanary.base.errors import Conflict, EdgecanaryError, NotFound
+from edgecanary.base.errors import Conflict, EdgecanaryError
 from edgecanary.clients.access import Access
 from edgecanary.clients.kube import CallObserver, KubeClient, Timeouts
 from edgecanary.clients.leases import LEASE_NAME, Lease, LeaseStore
@@ -141,9 +141,9 @@ class Leadership:
             written = self._store.write(claim)
             self._election.wrote(written, sent=sent, now=steady_seconds())
             self._saw(written)
-        except (Conflict, NotFound) as error:
+        except Conflict as error:
             log.debug("the Lease changed meanwhile: %s", error)
-            return isinstance(error, Conflict)
+            return True
         except EdgecanaryError as error:
             self._complain(error)
         return False
@@ -177,8 +177,10 @@ class Leadership:
             log.info("%s has given the Lease %s up", self._election.identity, LEASE_NAME)
 
     def _saw(self, lease: Lease | None) -> None:
-        holder = lease.holder if lease else ""
-        if holder != self._holder and holder and holder != self._election.identity:
+        if lease is None:
+            return
+        holder = lease.holder
+        if holder not in ("", self._holder, self._election.identity):
             log.info("%s leads; this replica follows", holder)
         self._holder, self._trouble = holder, ""
 
