@@ -19,6 +19,7 @@ from edgecanary.clients.resources import SECRETS, Resource
 T = TypeVar("T")
 
 FIELD_MANAGER = "edgecanary-operator"
+_AS_OPERATOR = urlencode({"fieldManager": FIELD_MANAGER})
 
 _OBJECT_BYTES = 8 * 2**20
 _PAGE_BYTES = 64 * 2**20
@@ -88,10 +89,13 @@ class KubeClient:
         connections: int = 8,
         timeouts: Timeouts | None = None,
         observe: CallObserver | None = None,
+        before_write: Callable[[], None] | None = None,
     ) -> None:
+        """`before_write` is called right before each write is sent; what it raises keeps the write back."""
         self._client = access.api_client(user_agent=user_agent, connections=connections)
         self._timeouts = timeouts or Timeouts()
         self._observe = observe
+        self._before_write = before_write
 
     def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> JsonObject:
         """The object. Raises NotFound."""
@@ -114,20 +118,15 @@ class KubeClient:
 
     def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
         """Create an object. Raises Conflict (AlreadyExists) and InvalidInput."""
-        path = resource.path(namespace=namespace)
+        path = f"{resource.path(namespace=namespace)}?{_AS_OPERATOR}"
         return self._json(_Call("create", "POST", path, resource, _label(resource, "", namespace), body))
 
-    def apply(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
-        """Server-side apply as field manager `edgecanary-operator`, by force.
+    def replace(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
+        """Write the whole object in `body`, whose resourceVersion must be the current one.
 
-        A `metadata.resourceVersion` in the body makes it conditional. Raises Conflict and InvalidInput.
+        Raises NotFound, Conflict when the object has changed since it was read, and InvalidInput.
         """
-        query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
-        path = f"{resource.path(namespace=namespace, name=name)}?{query}"
-        label = _label(resource, name, namespace)
-        return self._json(
-            _Call("patch", "PATCH", path, resource, label, body, "application/apply-patch+yaml")
-        )
+        return self._replace(resource, name, body, namespace)
 
     def merge(self, resource: Resource, name: str, patch: JsonObject, *, namespace: str) -> JsonObject:
         """JSON merge patch. Raises NotFound, Conflict and InvalidInput."""
@@ -144,9 +143,7 @@ class KubeClient:
 
         Raises NotFound, Conflict when the object has changed since it was read, and InvalidInput.
         """
-        query = urlencode({"fieldManager": FIELD_MANAGER})
-        path = f"{resource.path(namespace=namespace, name=name, subresource='status')}?{query}"
-        return self._json(_Call("update", "PUT", path, resource, _label(resource, name, namespace), body))
+        return self._replace(resource, name, body, namespace, subresource="status")
 
     def close(self) -> None:
         """Close idle connections."""
@@ -171,7 +168,16 @@ class KubeClient:
             if not token:
                 return Listing(version, tuple(items))
 
+    def _replace(
+        self, resource: Resource, name: str, body: JsonObject, namespace: str, subresource: str = ""
+    ) -> JsonObject:
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        label = _label(resource, name, namespace)
+        return self._json(_Call("update", "PUT", f"{path}?{_AS_OPERATOR}", resource, label, body))
+
     def _json(self, call: _Call) -> JsonObject:
+        if self._before_write is not None and call.method != "GET":
+            self._before_write()
         try:
             answer = self._decode(call)
         except EdgecanaryError as error:

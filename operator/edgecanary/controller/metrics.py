@@ -47,6 +47,12 @@ class OperatorMetrics:
             "How often the watches were begun anew after a failure.",
             registry=self._registry,
         )
+        self._notices = Counter(
+            "edgecanary_operator_notifications_total",
+            "Tries to tell the webhook, by outcome (taken, refused or failed).",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._depth = self._gauge("queue_waiting", "Keys that are due and wait for a worker.", "queue")
         self._running = self._gauge("queue_working", "Keys that are being worked on.", "queue")
         self._rollouts = self._gauge("rollouts", "Rollouts by the reason of their Ready condition.", "reason")
@@ -54,6 +60,7 @@ class OperatorMetrics:
         self._overdue = self._gauge(
             "watch_overdue_seconds", "For how long the watch owes what a list has shown.", "resource"
         )
+        self._leader = self._gauge("leader", "Whether this replica decides (1) or follows (0).")
         info = self._gauge("info", "The operator's version.", "version")
         info.labels(__version__).set(1)
 
@@ -72,6 +79,10 @@ class OperatorMetrics:
         """One query to Prometheus ended."""
         self._queries.labels(outcome).inc()
 
+    def notified(self, outcome: str) -> None:
+        """One try to tell the webhook ended."""
+        self._notices.labels(outcome).inc()
+
     def watch_restarted(self) -> None:
         """The watches are begun anew after a failure."""
         self._watch_restarts.inc()
@@ -84,6 +95,10 @@ class OperatorMetrics:
     def set_overdue(self, resource: Resource, seconds: float) -> None:
         """For how long the watch of a kind is behind."""
         self._overdue.labels(resource.plural).set(seconds)
+
+    def set_leader(self, *, leads: bool) -> None:
+        """Whether this replica decides."""
+        self._leader.set(leads)
 
     def set_reasons(self, kind: str, counts: Mapping[str, int]) -> None:
         """How many Rollouts (`kind` rollouts) or EdgeModels (`models`) have which Ready reason."""

@@ -45,6 +45,26 @@ class Watches(Protocol):
         ...
 
 
+class Replica(Protocol):
+    """One of several replicas, as far as its part in the election goes."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it decides now."""
+        ...
+
+    def problem(self) -> str | None:
+        """What keeps it from taking part."""
+        ...
+
+
+class _Alone:
+    leads = True
+
+    def problem(self) -> str | None:
+        return None
+
+
 class Vitals:
     """Answers from any thread; asks the event loop and does not wait for ever."""
 
@@ -55,16 +75,22 @@ class Vitals:
         metrics: OperatorMetrics,
         queues: tuple[Queue, ...],
         watches: Watches,
+        replica: Replica | None = None,
     ) -> None:
         self._loop = loop
         self._cache = cache
         self._metrics = metrics
         self._queues = queues
         self._watches = watches
+        self._replica = replica or _Alone()
 
     def alive_checks(self) -> Mapping[str, Check]:
         """What /healthz looks at."""
-        return {"queues": self._check_queues, "watches": self._check_watches}
+        return {
+            "queues": self._check_queues,
+            "watches": self._check_watches,
+            "election": self._replica.problem,
+        }
 
     def render_metrics(self) -> bytes:
         """The metrics as of now; without the queues' load when the loop does not answer."""
@@ -72,6 +98,7 @@ class Vitals:
             self._metrics.set_load(name, waiting=load.waiting, working=load.working)
         for part in self._cache.parts:
             self._metrics.set_overdue(part.resource, part.overdue())
+        self._metrics.set_leader(leads=self._replica.leads)
         rollouts, models = self._cache.reasons()
         self._metrics.set_reasons("rollouts", rollouts)
         self._metrics.set_reasons("models", models)

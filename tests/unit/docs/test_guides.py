@@ -1,10 +1,12 @@
 """The guides name the reasons, flags and metrics that the code has, and their snippets work."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,13 @@ from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.tensors import tensor_types
 from edgecanary.analysis.profile import DriftProfile, Feature, parse_profile
 from edgecanary.api.edgemodel import EdgeModel
+from edgecanary.api.notice import NoticeData, NoticeType
 from edgecanary.artifact.golden import check_golden
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
+from edgecanary.clients.webhook import CloudEvent
 from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.rollout.notices import _WAITS
 from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
 from tests.unit.docs.sources import literals
@@ -35,6 +40,7 @@ TELEMETRY = "docs/guides/telemetry.md"
 OPERATING = "docs/guides/operating.md"
 HOST_SERVICE = "docs/guides/host-service.md"
 PROBE = "docs/guides/probe.md"
+NOTIFICATIONS = "docs/guides/notifications.md"
 
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]+)*|IOMismatch")
 CONDITION_STATUS = {"True", "False", "Unknown"}
@@ -167,6 +173,41 @@ def test_the_guides_name_every_metric_of_the_agent() -> None:
 def test_the_guides_name_every_metric_of_the_operator() -> None:
     exposed = OperatorMetrics().render()
     assert words(OPERATING, "Metrics and health") == families(exposed)
+
+
+def test_the_guide_names_every_type_of_notification_with_the_reasons_that_lead_to_it() -> None:
+    table = section(page(NOTIFICATIONS), "What is told")
+    kinds, reasons = (code_words(" ".join(column(table, number))) for number in (0, 2))
+    assert set(kinds) == set(NoticeType)
+    ends = {"Promoted", "Returned", "FullPromotion"} | set(rejections())
+    assert set(reasons) == set(_WAITS) | ends
+
+
+def test_the_guide_names_every_field_of_a_notification() -> None:
+    fields = {field.alias or name for name, field in NoticeData.model_fields.items()}
+    table = section(page(NOTIFICATIONS), "What arrives")
+    assert set(code_words(" ".join(column(table, 0)))) - {"data"} == fields
+
+
+def test_the_example_of_a_notification_is_what_is_sent() -> None:
+    (example,) = blocks(page(NOTIFICATIONS), "json")
+    shown = json.loads(example)
+    event = CloudEvent(
+        shown["id"],
+        shown["type"],
+        shown["source"],
+        shown["subject"],
+        datetime.fromisoformat(shown["time"]),
+        {},
+    )
+    assert json.loads(event.encode()) == shown
+    assert shown["type"] in set(NoticeType)
+
+
+def rejections() -> set[str]:
+    """The reasons for taking a revision back, as the guide of rollouts has them."""
+    _, rejected = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
+    return set(code_words(" ".join(column(rejected, 0))))
 
 
 def test_the_golden_snippet_makes_a_file_that_operator_and_agent_accept(tmp_path: Path) -> None:
