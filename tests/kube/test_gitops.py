@@ -81,7 +81,7 @@ def test_nothing_that_the_operator_writes_is_a_difference_through_promotion_and_
 
 
 @APPLY
-def test_the_operator_carries_out_every_action_and_none_is_a_difference(
+def test_every_action_is_carried_out_and_neither_a_difference_nor_undone_by_a_sync(
     served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel, server_side: bool
 ) -> None:
     lab, fleet = served_lab, Fleet(served_lab, NODES)
@@ -95,6 +95,8 @@ def test_the_operator_carries_out_every_action_and_none_is_a_difference(
         site.act(action)
         lab.until_ready(ROLLOUTS, "False" if action == "abort" else "Unknown", reason)
         assert (site.health("Rollout"), site.differences()) == (health, []), action
+        site.sync()
+        assert lab.ready(ROLLOUTS)[1] == reason, "a sync takes no action back"
     site.act("retry")
     fleet.obey_until("AwaitingApproval")
     assert cast("JsonObject", site.live("Rollout")["status"])["attempt"] == 2
@@ -105,22 +107,6 @@ def test_the_operator_carries_out_every_action_and_none_is_a_difference(
     assert tokens["promote"].startswith("full-argocd-")
     assert tokens["promote"] != first
     assert all("argocd-" in tokens[action] for action in ("abort", "retry"))
-
-
-@APPLY
-def test_a_pause_holds_through_syncs_unless_git_has_the_field(
-    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel, server_side: bool
-) -> None:
-    site = opened(served_lab, s3, bucket, tiny, server_side=server_side)
-    Fleet(served_lab, NODES).obey_until("AwaitingApproval")
-    site.act("pause")
-    site.sync()
-    served_lab.until_ready(ROLLOUTS, "Unknown", "Paused")
-    assert site.differences() == []
-    cast("JsonObject", site.git["Rollout"]["spec"])["paused"] = False
-    assert "Rollout server-side" in site.differences()
-    site.sync()
-    served_lab.until_ready(ROLLOUTS, "Unknown", "AwaitingApproval")
 
 
 def test_a_token_in_git_acts_and_keeps_argo_cds_own_action_away(
@@ -155,6 +141,20 @@ def test_defaults_in_lists_need_the_server_side_comparison_or_the_optional_setti
     assert "Rollout legacy" in site.differences(), "a change away from another value is still seen"
 
 
+def test_a_sync_takes_a_pause_back_when_git_has_the_field(
+    served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
+) -> None:
+    site = site_in(served_lab, served_lab.upload(s3, bucket, tiny), server_side=True)
+    cast("JsonObject", site.git["Rollout"]["spec"])["paused"] = False
+    site.sync()
+    served_lab.until_ready(ROLLOUTS, "Unknown", "NoMatchingNodes")
+    assert site.act("pause")["spec"]["paused"] is True
+    assert "Rollout server-side" in site.differences()
+    site.sync()
+    assert site.differences() == []
+    assert cast("JsonObject", site.live("Rollout")["spec"])["paused"] is False
+
+
 def test_models_that_cannot_be_used_are_degraded(
     served_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
@@ -187,7 +187,10 @@ def test_events_are_there_in_the_form_that_tools_read(
     text = lab.control_plane.kubectl("events", "-n", lab.namespace, "--for", about, "-o", "json")
     told = {event["reason"]: event for event in json.loads(text)["items"]}
     assert wanted <= told.keys()
-    assert {reason for reason in wanted if told[reason]["type"] == "Warning"} == {"AwaitingApproval", "RolledBack"}
+    assert {reason for reason in wanted if told[reason]["type"] == "Warning"} == {
+        "AwaitingApproval",
+        "RolledBack",
+    }
     uid = cast("JsonObject", site.live("Rollout")["metadata"])["uid"]
     newer = lab.api.get(f"/apis/events.k8s.io/v1/namespaces/{lab.namespace}/events")["items"]
     for event in (event for event in newer if event["regarding"]["kind"] == "Rollout"):
