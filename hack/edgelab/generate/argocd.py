@@ -96,7 +96,7 @@ def _literal(value: object) -> str:
 
 def _actions(folder: Path) -> str:
     state = _script(folder / STATE)
-    names = sorted(file.stem for file in folder.glob("*.lua") if file.name not in (STATE, DISCOVERY))
+    names = [file.stem for file in sorted(folder.glob("*.lua")) if file.name not in (STATE, DISCOVERY)]
     text = "discovery.lua: |\n" + indent(state + _script(folder / DISCOVERY), "  ") + "definitions:\n"
     for name in names:
         text += f"- name: {name}\n  action.lua: |\n" + indent(state + _script(folder / f"{name}.lua"), "    ")
