@@ -101,7 +101,7 @@ class Site:
 def site_in(lab: OperatorLab, model: JsonObject, *, server_side: bool) -> Site:
     """The example's site Hamburg for the lab's nodes: the model that is there, no bakes, and gates that only look."""
     bodies = {str(body["kind"]): body for body in build(lab.control_plane, SITES / "hamburg")}
-    git = cast("dict[str, JsonObject]", copy.deepcopy(bodies))
+    git = copy.deepcopy(bodies)
     for body in git.values():
         cast("JsonObject", body["metadata"]).update(name=NAME, namespace=lab.namespace)
     git["EdgeModel"]["spec"] = {**model, "version": "2.4.0"}

@@ -148,7 +148,7 @@ def test_a_sync_takes_a_pause_back_when_git_has_the_field(
     cast("JsonObject", site.git["Rollout"]["spec"])["paused"] = False
     site.sync()
     served_lab.until_ready(ROLLOUTS, "Unknown", "NoMatchingNodes")
-    assert site.act("pause")["spec"]["paused"] is True
+    assert cast("JsonObject", site.act("pause")["spec"])["paused"] is True
     assert "Rollout server-side" in site.differences()
     site.sync()
     assert site.differences() == []

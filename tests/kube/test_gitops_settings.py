@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgecanary.api.fields import JsonObject
 from edgelab import tools
+from edgelab.api import JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
 from edgelab.generate import argocd

@@ -67,8 +67,8 @@ def test_the_root_keeps_the_folder_of_applications() -> None:
 
 
 def test_waves_bring_the_project_then_the_platform_then_the_sites() -> None:
-    bodies = [Project.model_validate(one(ARGO / "apps", Project, "edge-models")), *applications().values()]
-    assert [int(body.metadata.annotations[WAVE]) for body in bodies] == [-2, -1, 0]
+    found = [project().metadata, *(applied.metadata for applied in applications().values())]
+    assert [int(metadata.annotations[WAVE]) for metadata in found] == [-2, -1, 0]
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -7,7 +7,7 @@ import pytest
 
 from edgecanary.api.fields import JsonObject
 from edgecanary.api.rollout_status import RolloutStatus
-from edgecanary.rollout.conditions import Situation, done
+from edgecanary.rollout.conditions import ReadyStatus, Situation, done
 from edgecanary.rollout.waiting import ENDS_WITH
 from edgecanary.simulator.fleet import draw_fleet
 from edgecanary.simulator.settings import DAY
@@ -49,7 +49,7 @@ def model_situation(said: str, reason: str) -> Situation:
     if said == "True":
         return done(reason, "all files are as declared")
     stalled = reason if said == "False, Stalled" else None
-    ready = "Unknown" if said == "Unknown" else "False"
+    ready: ReadyStatus = "Unknown" if said == "Unknown" else "False"
     return Situation(ready, reason, "variants[0].files[0]", reconciling=stalled is None, stalled=stalled)
 
 
