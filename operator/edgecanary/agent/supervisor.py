@@ -124,8 +124,8 @@ class Supervisor:
             return
         followed = {record.key: record.release_uid for record in self.records if record.release_uid}
         facts = self._facts(self._labels)
-        if self._shop.guard is not None:
-            self._shop.guard.node = facts
+        if self._shop.trust is not None:
+            self._shop.trust.node = facts
         wanted = orders(self._releases.values(), facts, followed)
         for key, order in wanted.items():
             if key not in self._updaters and order.target is not None:
