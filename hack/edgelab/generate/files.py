@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecanary import __version__
 from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
-from edgelab.generate import chart, crd, reasons, reference, semantics
+from edgelab.generate import argocd, chart, crd, reasons, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
@@ -32,6 +32,7 @@ def generated_files() -> dict[Path, str]:
         REASONS: reasons.page(),
         SEMANTICS: semantics.page(),
         INFERENCE: inference,
+        **argocd.files(),
     }
 
 
