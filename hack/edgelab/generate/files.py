@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecanary import __version__
 from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
-from edgelab.generate import crd, reference, semantics
+from edgelab.generate import commands, crd, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
@@ -27,6 +27,7 @@ def generated_files() -> dict[Path, str]:
     return {
         **files,
         REFERENCE: reference.page(KINDS),
+        commands.PAGE: commands.page(),
         SEMANTICS: semantics.page(),
         INFERENCE: inference,
     }
