@@ -175,6 +175,10 @@ class RolloutReconciler:
         meta = observed.rollout.metadata
         body: JsonObject = {**observed.body, "status": status}
         self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
+        known = observed.rollout.status.history
+        for entry in decision.status.history:
+            if entry not in known:
+                self._tools.metrics.ended(entry.outcome)
 
     def _tell(self, observed: _Observed, decision: Plan) -> None:
         for event in decision.events:

@@ -4,14 +4,18 @@ An API server that is down makes the operator wait, not ill: to restart it would
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.base.quantities import human_seconds
+from edgecanary.controller.attendance import Attendance
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.health import Check
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.queue import Load
+from edgecanary.controller.series import Shown
 
 T = TypeVar("T")
 
@@ -55,12 +59,15 @@ class Vitals:
         metrics: OperatorMetrics,
         queues: tuple[Queue, ...],
         watches: Watches,
+        clock: Clock | None = None,
     ) -> None:
         self._loop = loop
         self._cache = cache
         self._metrics = metrics
         self._queues = queues
         self._watches = watches
+        self._clock = clock or SystemClock()
+        self._attendance = Attendance()
 
     def alive_checks(self) -> Mapping[str, Check]:
         """What /healthz looks at."""
@@ -72,6 +79,9 @@ class Vitals:
             self._metrics.set_load(name, waiting=load.waiting, working=load.working)
         for part in self._cache.parts:
             self._metrics.set_overdue(part.resource, part.overdue())
+        sight = self._cache.sight()
+        roll = self._attendance.look(sight, time.monotonic())
+        self._metrics.show(Shown(self._clock.now(), sight, roll))
         rollouts, models = self._cache.reasons()
         self._metrics.set_reasons("rollouts", rollouts)
         self._metrics.set_reasons("models", models)
