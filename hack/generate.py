@@ -1,7 +1,7 @@
 """Writes all that is generated; `--check` writes nothing and fails when something differs.
 
 That is crds/, docs/reference, docs/guides/rollout-semantics.md, tests/sim/golden and the example in
-docs/guides/simulator.md, and of the agent its faults and its diagram.
+docs/guides/simulator.md, of the agent its faults and its diagram, and the Grafana dashboards.
 """
 
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dashboards import generated as dashboards
 from edgelab.generate import main
 from tests.sim import golden_logs
 from tests.unit.agent import diagram
@@ -17,7 +18,7 @@ from tests.unit.agent.faults import table
 
 def more() -> dict[Path, str]:
     """What comes from tests and scenarios."""
-    return {**golden_logs.generated(), **diagram.generated(), **table.generated()}
+    return {**dashboards(), **golden_logs.generated(), **diagram.generated(), **table.generated()}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 class Credential(StrEnum):
     """What an agent needs to talk to the API server."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the kind, not one
     CLIENT_CERTIFICATE = "client_certificate"
     CA = "ca"
 

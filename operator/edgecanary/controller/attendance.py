@@ -92,9 +92,7 @@ class Attendance:
             offline = sum(name in sight.nodes for name in sight.agents) - len(online)
             self._heard = {name: self._hear(name, agent, now) for name, agent in online.items()}
             self._ways = {
-                way: self._ways.get(way, now)
-                for name, agent in online.items()
-                for way in _ways(name, agent)
+                way: self._ways.get(way, now) for name, agent in online.items() for way in _ways(name, agent)
             }
             return self._roll(sight, now, offline)
 

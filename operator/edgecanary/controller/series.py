@@ -145,7 +145,9 @@ def _step_series(rollouts: Mapping[ObjectKey, RolloutRecord]) -> Iterator[Metric
     index = _gauge("step", "Position of the step that is under way, from 0.")
     start = _gauge("step_start_timestamp_seconds", "When the step that is under way began.")
     bake = _gauge("bake_start_timestamp_seconds", "When the step's quorum was updated and its bake began.")
-    verdicts = _gauge("gate_verdict", "1 for what the gate says, 0 for the other verdicts.", "gate", "verdict")
+    verdicts = _gauge(
+        "gate_verdict", "1 for what the gate says, 0 for the other verdicts.", "gate", "verdict"
+    )
     silent = _gauge("gate_looks_without_value", "Looks in a row that gave no value.", "gate", "cause")
     for key, record in rollouts.items():
         step, own = record.status.step, (key.namespace, key.name)
@@ -158,7 +160,9 @@ def _step_series(rollouts: Mapping[ObjectKey, RolloutRecord]) -> Iterator[Metric
     yield from (index, start, bake, verdicts, silent)
 
 
-def _add_times(own: tuple[str, str], step: StepView, start: GaugeMetricFamily, bake: GaugeMetricFamily) -> None:
+def _add_times(
+    own: tuple[str, str], step: StepView, start: GaugeMetricFamily, bake: GaugeMetricFamily
+) -> None:
     if step.start_time is not None:
         start.add_metric(own, step.start_time.timestamp())
     if step.bake_start_time is not None:
@@ -184,7 +188,9 @@ def _fleet_series(shown: Shown | None) -> Iterator[Metric]:
     for key, moment in sight.expiries.items():
         expiry.add_metric((key.namespace, key.name), moment.timestamp())
     agents = GaugeMetricFamily(
-        "edgecanary_operator_agents", "Agents of Nodes that exist, by what is heard of them.", labels=("state",)
+        "edgecanary_operator_agents",
+        "Agents of Nodes that exist, by what is heard of them.",
+        labels=("state",),
     )
     for attending, number in roll.agents.items():
         agents.add_metric((attending,), number)

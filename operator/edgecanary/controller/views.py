@@ -68,7 +68,7 @@ class RolloutRecord:
     uid: str = ""
     created: datetime | None = None
     deleting: bool = False
-    status: StatusView = StatusView()
+    status: StatusView = field(default_factory=StatusView)
 
     @property
     def claim(self) -> tuple[ObjectKey, str, bool]:
