@@ -21,7 +21,9 @@ def build() -> Dashboard:
 
 
 def _now() -> list[Builder[Panel]]:
-    life = f"min(edgecanary_agent_credential_expiry_timestamp_seconds{{{_SELF}}}) - time()"
+    ends = f"max by (kind) (edgecanary_agent_credential_expiry_timestamp_seconds{{{_SELF}}})"
+    issued = f"max by (kind) (edgecanary_agent_credential_issued_timestamp_seconds{{{_SELF}}})"
+    life = f"min(({ends} - time()) / ({ends} - {issued}))"
     fill = (
         f"max(edgecanary_remote_write_waiting_bytes{{{_SELF}}})"
         f" / max(edgecanary_remote_write_max_bytes{{{_SELF}}})"
@@ -39,9 +41,9 @@ def _now() -> list[Builder[Panel]]:
         ),
         number(
             "Credentials",
-            "Time left of the credential for the API server that ends first.",
+            "Share of its life that the credential for the API server that ends first has left.",
             Query(life),
-            look=Look("s", ((None, RED), (86400.0, YELLOW), (259200.0, GREEN))),
+            look=Look("percentunit", ((None, RED), (0.1, YELLOW), (0.2, GREEN))),
             width=6,
         ),
         number(
