@@ -10,6 +10,7 @@ from edgecanary.api.fields import JsonObject
 from edgelab.paths import ROOT
 
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 BUILT_IN: Mapping[str, str] = {"__rate_interval": "1m", "__range": "1h", "__interval": "15s"}
 """What Grafana fills in by itself."""
 
@@ -70,4 +71,5 @@ def variable_query(variable: JsonObject) -> str:
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The text with its variables filled in. Raises KeyError for one that has no value."""
-    return VARIABLE.sub(lambda match: {**BUILT_IN, **values}[match[1]], text)
+    known = {**BUILT_IN, **values}
+    return VARIABLE.sub(lambda match: known[match[1]], text)

@@ -15,6 +15,7 @@ from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, page
 from tests.unit.monitoring.dashboard_files import (
     BUILT_IN,
+    LABEL_VALUES,
     VARIABLE,
     dashboards,
     fill,
@@ -27,7 +28,6 @@ from tests.unit.monitoring.exposed import catalog
 from tests.unit.monitoring.promql import names, problems
 
 VALUES = {"namespace": "plant", "rollout": "pump", "model": "pump", "node": "edge-01"}
-LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 NAMES = ["fleet", "node", "rollout"]
 
 
