@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.variables import LABEL_VALUES, fill
 from edgelab import tools
 from edgelab.fleet import wait_for
 from edgelab.processes import Supervisor
 from edgelab.watching.stage import NAME, NAMESPACE, Stage, stage_on
-from tests.unit.monitoring.dashboard_files import LABEL_VALUES, Target, dashboards, fill, targets, variables
+from tests.unit.monitoring.dashboard_files import Target, dashboards, targets, variables
 from tests.unit.monitoring.dashboard_files import variable_query as query_of
 from tests.unit.monitoring.exposed import TARGET, catalog, labels_of
 
@@ -33,7 +34,11 @@ def stage(lab_supervisor: Supervisor) -> Iterator[Stage]:
     """Three nodes, and a canary on one of them that bakes for an hour."""
     folder = Path(tempfile.mkdtemp(prefix="edgelab-watched-"))
     with stage_on(lab_supervisor, folder, vnni=2, generic=1) as running:
-        running.begin("fp32")
+        running.begin(
+            "fp32",
+            {"name": "first", "nodes": 1, "bakeSeconds": 3600},
+            {"name": "all", "percent": 100, "bakeSeconds": 1},
+        )
         revision = running.publish("lookup")
         running.subject.wait(
             "the canary bakes",

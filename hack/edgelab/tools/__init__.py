@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import controlplane, prometheus_release, systemd_package
+from edgelab.tools import browser, controlplane, prometheus_release, systemd_package
 
 
 @functools.cache
@@ -64,6 +64,16 @@ def systemd_analyze() -> tuple[Path, Path | None]:
         MissingToolError: it is not to be had.
     """
     return systemd_package.find()
+
+
+@functools.cache
+def chromium() -> Path:
+    """Chromium, from PATH or the Debian package; only pictures for the documentation need it.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return browser.find()
 
 
 @functools.cache

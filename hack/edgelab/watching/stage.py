@@ -19,8 +19,8 @@ from edgecanary.artifact.signed import SignedModel, seal
 from edgelab.api import JsonObject
 from edgelab.fleet import Fleet, FleetSettings, Subject, two_classes
 from edgelab.modelzoo import edge_model, edge_model_spec
-from edgelab.modelzoo.published import INPUT_NAME, OUTPUT_NAME
 from edgelab.modelzoo.manifests import model_io
+from edgelab.modelzoo.published import INPUT_NAME, OUTPUT_NAME
 from edgelab.modelzoo.runtime import Model
 from edgelab.modelzoo.traffic import TrafficGenerator
 from edgelab.paths import ROOT
@@ -98,14 +98,18 @@ class Stage:
         }
         self.fleet.apply(body)
 
-    def begin(self, model: str) -> str:
-        """A first version on every node, with traffic; its revision."""
+    def begin(self, model: str, *steps: JsonObject) -> str:
+        """A first version on every node, with traffic; its revision. Later ones take these steps."""
         revision = self.publish(model)
-        self.roll_out({"name": "first", "nodes": 1, "bakeSeconds": 3600}, {"name": "all", "percent": 100})
-        self.subject.promoted(revision)
+        self.roll_out(*steps)
+        everyone = set(self.fleet.agents)
+        self.subject.wait(
+            "every node runs it", lambda: self.subject.running(revision) == everyone, seconds=300
+        )
         for name, agent in self.fleet.agents.items():
             self.traffic.add(name, agent.url)
             _ask_for_nothing(agent.serving_port)
+        self.subject.promoted(revision, seconds=300)
         return revision
 
     def _profile(self, model: str) -> bytes:

@@ -1,18 +1,12 @@
 """The dashboards as Grafana gets them: panels, queries and variables out of the JSON."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dashboards import FOLDER
 from edgecanary.api.fields import JsonObject
 from edgelab.paths import ROOT
-
-VARIABLE = re.compile(r"\$\{?(\w+)\}?")
-LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
-BUILT_IN: Mapping[str, str] = {"__rate_interval": "1m", "__range": "1h", "__interval": "15s"}
-"""What Grafana fills in by itself."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +61,3 @@ def variable_query(variable: JsonObject) -> str:
     """What a variable asks for."""
     query = variable["query"]
     return str(query["query"]) if isinstance(query, dict) else str(query)
-
-
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables filled in. Raises KeyError for one that has no value."""
-    known = {**BUILT_IN, **values}
-    return VARIABLE.sub(lambda match: known[match[1]], text)

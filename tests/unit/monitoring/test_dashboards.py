@@ -9,16 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dashboards.variables import BUILT_IN, LABEL_VALUES, VARIABLE, fill
 from edgecanary.api.fields import JsonObject
 from edgelab import tools
 from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, page
 from tests.unit.monitoring.dashboard_files import (
-    BUILT_IN,
-    LABEL_VALUES,
-    VARIABLE,
     dashboards,
-    fill,
     panels,
     targets,
     variable_query,
