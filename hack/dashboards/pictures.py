@@ -62,7 +62,7 @@ def _play(stage: Stage, browser: Path) -> None:
     subject, prometheus = stage.subject, stage.fleet.prometheus
     say("a first version, and a better one")
     stage.begin("fp32", *_STEPS)
-    subject.promoted(stage.publish("lookup"), seconds=300)
+    subject.promoted(stage.publish("int8"), seconds=300)
     time.sleep(20)
     say("a careless one, which is taken back")
     subject.rolled_back(stage.publish("int8-careless"), seconds=300)
@@ -72,7 +72,7 @@ def _play(stage: Stage, browser: Path) -> None:
     stage.fleet.take_offline(min(stage.fleet.agents))
     first, half, last = _STEPS
     stage.roll_out(first, {**half, "approval": "Manual"}, last)
-    stage.publish("int8")
+    stage.publish("lookup")
     subject.wait("it waits", lambda: subject.reason() == "AwaitingApproval", seconds=300)
     time.sleep(30)
 
