@@ -66,7 +66,7 @@ class Answers:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(asked)}"
         with urllib.request.urlopen(url, timeout=_SECONDS) as reply:  # noqa: S310 - the lab's Prometheus
             found: list[JsonObject] = json.load(reply)["data"]["result"]
-        return [item for item in found if isinstance(item, dict)]
+        return found
 
 
 def _found(item: JsonObject, values: Sequence[tuple[float, str]]) -> Found:

@@ -50,8 +50,8 @@ def with_rows(
         for panel in panels:
             dashboard = dashboard.with_panel(panel)
     built = dashboard.build()
-    for number, panel in enumerate(built.panels or (), start=1):
-        panel.id_val = number
+    for number, numbered in enumerate(built.panels or (), start=1):
+        numbered.id_val = number
     return built
 
 

@@ -16,7 +16,7 @@ from edgecanary.api.artifacts import ModelIO
 from edgecanary.api.edgemodel import EdgeModelSpec
 from edgecanary.artifact.revision import revision_digest
 from edgecanary.artifact.signed import SignedModel, seal
-from edgelab.api import JsonObject
+from edgelab.api import APPLY_PATCH, JsonObject
 from edgelab.fleet import Fleet, FleetSettings, Subject, two_classes
 from edgelab.modelzoo import edge_model, edge_model_spec
 from edgelab.modelzoo.manifests import model_io
@@ -73,7 +73,7 @@ class Stage:
         }
         known = EdgeModelSpec.model_validate(spec)
         spec["signature"] = _sign(known)
-        self.fleet.apply(edge_model(NAME, NAMESPACE, spec))
+        self._apply("edgemodels", edge_model(NAME, NAMESPACE, spec))
         return revision_digest(known)
 
     def roll_out(self, *steps: JsonObject) -> None:
@@ -96,7 +96,7 @@ class Stage:
             "metadata": metadata,
             "spec": spec,
         }
-        self.fleet.apply(body)
+        self._apply("rollouts", body)
 
     def begin(self, model: str, *steps: JsonObject) -> str:
         """A first version on every node, with traffic; its revision. Later ones take these steps."""
@@ -111,6 +111,11 @@ class Stage:
             _ask_for_nothing(agent.serving_port)
         self.subject.promoted(revision, seconds=300)
         return revision
+
+    def _apply(self, plural: str, body: JsonObject) -> None:
+        """Apply the object without kubectl, which reads all definitions for it."""
+        path = f"{self.subject.path(plural)}?fieldManager=lab&force=true"
+        self.fleet.control_plane.admin.patch(path, body, content_type=APPLY_PATCH)
 
     def _profile(self, model: str) -> bytes:
         """The reference of this model, from real files."""
