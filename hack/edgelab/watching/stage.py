@@ -40,7 +40,7 @@ GATES: Sequence[JsonObject] = (
         "failureLimit": 1,
         "minSamples": 10,
     },
-    {"name": "latency", "preset": "LatencyP95", "threshold": {"max": "0.25"}, "minSamples": 10},
+    {"name": "latency", "preset": "LatencyP95", "threshold": {"max": "10"}, "minSamples": 10},
     {
         "name": "temperature",
         "query": 'max(device_temperature_celsius{node=~"{{ nodes }}"})',
