@@ -61,10 +61,10 @@ def lines(series: Sequence[Series], frame: Frame, *, unit: str, stacked: bool, s
     drawn = _stack(series) if stacked else [(one, None) for one in series]
     values = [value for one, _ in drawn for _, value in one.points]
     top = _ceiling(max(values, default=0.0), unit)
-    low = min(0.0, min(values, default=0.0))
+    low = -_ceiling(-min(values), unit) if values and min(values) < -top / 10 else 0.0
 
     def y(value: float) -> float:
-        return frame.bottom - (value - low) / (top - low) * (frame.bottom - _TOP)
+        return frame.bottom - (max(value, low) - low) / (top - low) * (frame.bottom - _TOP)
 
     parts = [_axes(frame, [(low + (top - low) * share / 4) for share in range(5)], y, unit)]
     for one, below in reversed(drawn):
@@ -148,7 +148,7 @@ def _ceiling(value: float, unit: str) -> float:
     """A round number above the value; powers of two for bytes."""
     if value <= 0:
         return 1.0
-    base = 2.0**20 if unit == "bytes" else 1.0
+    base = {"bytes": 2.0**20, "Bps": 2.0**10}.get(unit, 1.0)
     size = 1e-9
     while True:
         for factor in (1, 2, 4, 5, 8):

@@ -12,7 +12,7 @@ from dashboards.units import shown
 from dashboards.variables import fill
 from edgelab.api import JsonObject
 
-WIDTH = 1400
+WIDTH = 1200
 _UNIT, _ROW, _GAP, _TITLE, _LEGEND = WIDTH / 24, 34, 8, 30, 24
 
 _STYLE = """

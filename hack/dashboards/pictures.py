@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from edgelab.errors import LabError
 from edgelab.fleet import wait_for
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
+from edgelab.tools.browser import install_prometheus_pages
 from edgelab.tools.progress import say
 from edgelab.watching.stage import Stage, stage_on
 
@@ -63,11 +66,10 @@ def _play(stage: Stage, browser: Path) -> None:
     say("a first version, and a better one")
     stage.begin("fp32", *_STEPS)
     subject.promoted(stage.publish("int8"), seconds=300)
-    time.sleep(20)
     say("a careless one, which is taken back")
     subject.rolled_back(stage.publish("int8-careless"), seconds=300)
     wait_for("the alert fires", lambda: prometheus.query(_ROLLED_BACK))
-    _shoot(browser, f"{prometheus.url}/alerts", IMAGES / "monitoring-alerts.png", height=760)
+    _shoot(browser, _alerts_page(prometheus.url), IMAGES / "monitoring-alerts.png", height=760)
     say("a third one, which waits for an approval while a node is offline")
     stage.fleet.take_offline(min(stage.fleet.agents))
     first, half, last = _STEPS
@@ -75,6 +77,23 @@ def _play(stage: Stage, browser: Path) -> None:
     stage.publish("lookup")
     subject.wait("it waits", lambda: subject.reason() == "AwaitingApproval", seconds=300)
     time.sleep(30)
+
+
+def _alerts_page(url: str) -> str:
+    """Prometheus's own page of alerts. Debian's program has another one, in files of the package."""
+    for page_url in (f"{url}/alerts", f"{url}/classic/alerts"):
+        if _is_served(page_url):
+            return page_url
+    install_prometheus_pages()
+    return f"{url}/classic/alerts"
+
+
+def _is_served(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310 - the lab's Prometheus
+            return bool(reply.status == 200)
+    except urllib.error.HTTPError:
+        return False
 
 
 def _draw(dashboard: JsonObject, answers: Answers, browser: Path, folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""Chromium, for pictures of pages: on PATH, or Debian's package."""
+"""Chromium, for pictures of pages: on PATH, or Debian's package; and the pages of Debian's Prometheus."""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgelab.errors import LabError, MissingToolError
@@ -24,7 +25,7 @@ def find() -> Path:
         raise MissingToolError("chromium is not on PATH; to get it: install Chromium or Google Chrome")
     with only_one("chromium"), reporting("installing Debian's chromium"):
         try:
-            _install()
+            _install(_PACKAGES)
         except LabError as error:
             raise MissingToolError(
                 f"chromium is not on PATH, and Debian's package failed: {error}"
@@ -34,13 +35,28 @@ def find() -> Path:
     return found
 
 
+def install_prometheus_pages() -> None:
+    """Install Debian's Prometheus, whose pages are files outside the program; no service is started.
+
+    Raises:
+        MissingToolError: it cannot be installed.
+    """
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise MissingToolError(
+            "this Prometheus has no page of alerts; to get one: put an official release on PATH"
+        )
+    with only_one("prometheus"), reporting("installing Debian's prometheus"):
+        _install(("prometheus",))
+
+
 def _on_path() -> Path | None:
     return next((Path(found) for name in _NAMES if (found := shutil.which(name))), None)
 
 
-def _install() -> None:
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *_PACKAGES]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+def _install(packages: Sequence[str]) -> None:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    # In this run level Debian starts no services.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     with tempfile.TemporaryDirectory() as folder:
         try:
             run(command, cwd=Path(folder), env=environment)
