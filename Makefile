@@ -107,6 +107,10 @@ fuzz: $(STAMP) ## Fuzz all that comes over a wire for MINUTES (default 28), and 
 generate: $(STAMP) ## Write crds/, config/ and docs/reference/ from the API types and the chart.
 	@$(PYTHON) hack/generate.py
 
+.PHONY: screenshots
+screenshots: have-tools ## Write the pictures of docs/guides/monitoring.md, from a real fleet; needs Chromium, about 5 minutes.
+	@$(PYTHON) -m dashboards.pictures
+
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what ruff can fix.
 	@.venv/bin/ruff check --fix --quiet . || true

@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import controlplane, helm_release, prometheus_release, systemd_package
+from edgelab.tools import browser, controlplane, helm_release, prometheus_release, systemd_package
 
 
 @functools.cache
@@ -74,6 +74,16 @@ def helm() -> Path:
         MissingToolError: it is not to be had.
     """
     return helm_release.find()
+
+
+@functools.cache
+def chromium() -> Path:
+    """Chromium, from PATH or the Debian package; only pictures for the documentation need it.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return browser.find()
 
 
 @functools.cache

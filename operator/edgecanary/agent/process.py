@@ -15,6 +15,7 @@ from edgecanary import __version__
 from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
+from edgecanary.agent.credentials import CredentialSeries
 from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.marks import Marks
@@ -39,6 +40,7 @@ from edgecanary.api.edgenode import EdgeNodeStatus
 from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.clients.download import Downloader
 from edgecanary.clients.nodeapi import NodeApi
+from edgecanary.clients.validity import Credentials
 
 if TYPE_CHECKING:
     from edgecanary.agent.push.writer import RemoteWriter
@@ -58,6 +60,7 @@ class Agent:
         formats = (Format(name) for name in supported_formats())
         capabilities = discover(formats, settings.accelerators)
         telemetry = Telemetry(agent_version=__version__)
+        telemetry.registry.register(CredentialSeries(Credentials(settings.access).validities))
         self._settings = settings
         self._cluster = cluster
         self._store = store or Store(settings.data_dir)

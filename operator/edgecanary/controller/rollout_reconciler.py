@@ -160,6 +160,10 @@ class RolloutReconciler:
         body: JsonObject = {**observed.body, "status": status}
         self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
         self._tools.notes.written(ObjectKey(meta.namespace, meta.name))
+        known = observed.rollout.status.history
+        for entry in decision.status.history:
+            if entry not in known:
+                self._tools.metrics.ended(entry.outcome)
 
     def _tell(self, observed: _Observed, decision: Plan) -> None:
         for event in decision.events:

@@ -4,14 +4,18 @@ An API server that is down makes the operator wait, not ill: to restart it would
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.base.quantities import human_seconds
+from edgecanary.controller.attendance import Attendance
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.health import Check
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.queue import Load
+from edgecanary.controller.series import Shown
 
 T = TypeVar("T")
 
@@ -76,6 +80,7 @@ class Vitals:
         queues: tuple[Queue, ...],
         watches: Watches,
         replica: Replica | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._loop = loop
         self._cache = cache
@@ -83,6 +88,8 @@ class Vitals:
         self._queues = queues
         self._watches = watches
         self._replica = replica or _Alone()
+        self._clock = clock or SystemClock()
+        self._attendance = Attendance()
 
     def alive_checks(self) -> Mapping[str, Check]:
         """What /healthz looks at."""
@@ -99,6 +106,9 @@ class Vitals:
         for part in self._cache.parts:
             self._metrics.set_overdue(part.resource, part.overdue())
         self._metrics.set_leader(leads=self._replica.leads)
+        sight = self._cache.sight()
+        roll = self._attendance.look(sight, time.monotonic())
+        self._metrics.show(Shown(self._clock.now(), sight, roll))
         rollouts, models = self._cache.reasons()
         self._metrics.set_reasons("rollouts", rollouts)
         self._metrics.set_reasons("models", models)

@@ -14,6 +14,7 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecanary.agent.credentials import CredentialSeries
 from edgecanary.agent.golden import load
 from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.sandbox.layers import Layer
@@ -167,6 +168,7 @@ def test_the_guides_name_every_flag_of_the_operator() -> None:
 def test_the_guides_name_every_metric_of_the_agent() -> None:
     telemetry = Telemetry(agent_version="1")
     PushMetrics(telemetry.registry)
+    telemetry.registry.register(CredentialSeries(dict))
     assert words(NODES, "Metrics") == families(telemetry.exposition())
 
 
