@@ -51,7 +51,7 @@ class Helm:
             HelmError: its exit code was not 0.
         """
         with self._values(values) as files:
-            command = [tools.helm(), *arguments, *files]
+            command = [str(word) for word in (tools.helm(), *arguments, *files)]
             result = subprocess.run(
                 command, env=self._environment(), capture_output=True, text=True, check=False, input=""
             )

@@ -91,7 +91,7 @@ def begin(lab: OperatorLab) -> None:
 
 def _spec_of(definition: JsonObject) -> JsonObject:
     """The fields of the spec in a definition."""
-    version = cast("JsonObject", definition["spec"])["versions"][0]  # type: ignore[index,call-overload]
+    version = cast("JsonObject", definition["spec"])["versions"][0]  # type: ignore[index]
     schema = cast("JsonObject", version)["schema"]["openAPIV3Schema"]["properties"]["spec"]  # type: ignore[index,call-overload]
     return cast("JsonObject", cast("JsonObject", schema)["properties"])
 
@@ -122,7 +122,7 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(
     lab.secret(s3.environment)
     lab.add_nodes(*NAMES)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
-    manual = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
+    manual: JsonObject = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
     lab.create(ROLLOUTS, lab.rollout_spec(manual, {"name": "all", "percent": 100, "bakeSeconds": 0}))
     begin(lab)
     fleet = Fleet(lab, NAMES)

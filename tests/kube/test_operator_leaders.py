@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS
 from edgelab.controlplane import ControlPlane
+from edgelab.install import apply_rights
 from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles
+from tests.kube.operator_lab import Fleet, OperatorLab
 from tests.kube.replicas import (
     FLAGS,
     SYSTEM,
@@ -36,7 +38,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         control_plane = ControlPlane(supervisor, folder / "data", audit=True)
         control_plane.start()
         control_plane.apply_crds(ROOT / "crds")
-        apply_roles(control_plane)
+        apply_rights(control_plane)
         found = Pair(control_plane)
         for user in ("replica-a", "replica-b"):
             found.join(supervisor, folder, user)
@@ -63,7 +65,9 @@ def lab(
 def begin(lab: OperatorLab) -> tuple[Fleet, Journal]:
     journal = Journal(lab)
     widths = [{"nodes": n} for n in range(1, len(STEPS))] + [{"percent": 100}]
-    steps = [{"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)]
+    steps: list[JsonObject] = [
+        {"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)
+    ]
     lab.create(ROLLOUTS, lab.rollout_spec(*steps))
     patiently("it begins", lambda: lab.ready(ROLLOUTS) == ("Unknown", "NodesUpdating"))
     return Fleet(lab, NAMES), journal
