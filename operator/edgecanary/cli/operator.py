@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from edgecanary.base.errors import InvalidInput
+from edgecanary.cli import reach
 from edgecanary.cli.flags import Flags
 from edgecanary.clients.access import Access, own_namespace
 from edgecanary.clients.objectstore import MAX_URL_SECONDS
@@ -43,6 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     flags.many(
         "--onnx-domain", help="a further domain of ONNX operators that models may use", metavar="DOMAIN"
     )
+    reach.add_flags(flags)
     flags.text("--log-format", default="text", help="text or json", metavar="FORMAT")
 
 
@@ -67,11 +69,13 @@ def to_settings(options: argparse.Namespace) -> OperatorSettings:
     parse_address(options.metrics_address)
     kubeconfig = Path(options.kubeconfig) if options.kubeconfig else None
     system = options.system_namespace or own_namespace() or DEFAULT_NAMESPACE
+    access = Access.find(kubeconfig=kubeconfig)
     return OperatorSettings(
-        access=Access.find(kubeconfig=kubeconfig),
+        access=access,
         scope=Scope(system=system, namespaces=tuple(dict.fromkeys(options.namespace or ()))),
         metrics_address=options.metrics_address,
         resync_seconds=options.resync_seconds,
         url_ttl_seconds=ttl,
         onnx_domains=tuple(options.onnx_domain or ()),
+        tenancy=reach.to_tenancy(options, in_pod=access.is_pods),
     )

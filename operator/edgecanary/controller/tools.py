@@ -1,10 +1,11 @@
 """What the reconcilers work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgecanary.base.clock import Clock
 from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
+from edgecanary.clients.tenancy import Tenancy
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.metrics import OperatorMetrics
 
@@ -19,3 +20,4 @@ class Tools:
     events: EventRecorder
     metrics: OperatorMetrics
     clock: Clock
+    tenancy: Tenancy = field(default_factory=Tenancy)
