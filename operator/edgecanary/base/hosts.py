@@ -114,11 +114,9 @@ class HostRule:
 
 def parse_rule(text: str) -> HostRule:
     """A rule from its text: `host`, `host:port`, `*.domain`, `[v6]:port` or `*`. Raises ValueError."""
-    if text.count(":") > 1 and not text.startswith("["):
-        text = f"[{text}]"
     parts = _AUTHORITY.fullmatch(text)
-    if parts is None or parts[2] == "":
-        raise ValueError("must be a host, host:port, *.domain or *")
+    if parts is None or parts[2] == "" or parts[1].endswith("."):
+        raise ValueError("must be a host, host:port, [IPv6 address]:port, *.domain or *")
     host, port = parts[1], int(parts[2]) if parts[2] else None
     found = place_of("any" if host == "*" else host.removeprefix("*."), 1 if port is None else port)
     if host == "*":

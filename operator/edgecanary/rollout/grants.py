@@ -155,8 +155,8 @@ def _labels(value: str) -> dict[str, str]:
     rule = "must name labels as key=value,key=value without blanks and each key once, or *"
     if not _PAIRS.fullmatch(value):
         raise ValueError(rule)
-    pairs = [pair.split("=") for pair in value.split(",")]
-    found = {key: label for key, label in pairs}
+    pairs = [pair.partition("=") for pair in value.split(",")]
+    found = {key: label for key, _, label in pairs}
     if len(found) != len(pairs):
         raise ValueError(rule)
     return found
