@@ -14,7 +14,17 @@ from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, 
 from edgecanary.rollout.grants import Allowance, parse_grants, refusal
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
-from tests.kube.tenancy_lab import ADMISSION, CONFIG_MAP, KINDS, Governed, governed, policies, until_true
+from tests.kube.tenancy_lab import (
+    ADMISSION,
+    CONFIG_MAP,
+    KINDS,
+    LABEL,
+    Governed,
+    governed,
+    policies,
+    until_true,
+)
+from tests.unit.docs.pages import blocks, manifests, page
 
 RULES = """\
 # NAMESPACE  WHAT          VALUE
@@ -333,6 +343,24 @@ def test_the_operator_comes_to_the_same_answer(url: str, labels: dict[str, str])
     found = refusal(lambda: own.check_rollout(spec))
     assert (found is None) is (good and labels["tenant"] == "plant")
     assert found is None or isinstance(found, NotAllowed)
+
+
+def test_the_guides_two_tenants_get_the_answers_that_it_shows(tenants: Governed) -> None:
+    rules, taken, curious = manifests("docs/guides/tenancy.md")
+    tenants.rule(cast("dict[str, str]", rules["data"])["rules"])
+    names = ("plant", "lab-vision")
+    for name in names:
+        labelled = {"metadata": {"name": name, "labels": {LABEL: "yes"}}}
+        tenants.plane.admin.create("/api/v1/namespaces", labelled)
+    try:
+        tenants.plane.admin.create(ROLLOUTS.path(namespace="plant"), taken)
+        told = refused(lambda: tenants.plane.admin.create(ROLLOUTS.path(namespace="lab-vision"), curious))
+    finally:
+        for name in names:
+            tenants.plane.delete_namespace(name)
+        tenants.rule(RULES)
+    (shown,) = blocks(page("docs/guides/tenancy.md"), "text")
+    assert " ".join(shown.split()) in told
 
 
 def test_no_expression_of_the_policies_has_a_type_error(tenants: Governed) -> None:

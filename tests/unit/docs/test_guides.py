@@ -22,6 +22,7 @@ from edgecanary.artifact.golden import check_golden
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
 from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.rollout.grants import GRANTS_UNREADABLE
 from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
 from tests.unit.docs.sources import literals
@@ -53,6 +54,7 @@ MODEL_CHECKS = (
     "artifact",
     "analysis/profile.py",
 )
+RULES = ("base/reach.py", "rollout/grants.py")
 ERRORS = {"InvalidInput", "Unavailable", "NotFound", "WrongAnswer", "stuck", "working", "done"}
 
 
@@ -60,6 +62,12 @@ def documented(path: str, heading: str, number: int) -> set[str]:
     """The reasons in one column of the tables under a heading."""
     cells = " ".join(column(section(page(path), heading), number))
     return {word for word in code_words(cells) if REASON.fullmatch(word)}
+
+
+def not_allowed() -> set[str]:
+    """The reasons why an administrator's rules forbid an address or a node."""
+    found = {literal.value for literal in literals("base/reach.py") if REASON.fullmatch(literal.value)}
+    return found | {GRANTS_UNREADABLE}
 
 
 def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None:
@@ -71,7 +79,7 @@ def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None
     }
     ready, _ = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
     listed = set(code_words(" ".join(column(ready, 1))))
-    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"}
+    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"} | not_allowed()
 
 
 def test_the_guide_explains_every_reason_for_taking_a_revision_back() -> None:
@@ -89,8 +97,10 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
         if literal.call in ERRORS and literal.keyword in ("", "reason") and REASON.fullmatch(literal.value)
     }
     listed = documented(MODELS, "What the Ready condition says", 1)
-    assert raised <= listed
-    known = {literal.value for literal in literals(*MODEL_CHECKS, "clients/kube.py", "base/errors.py")}
+    assert raised | not_allowed() <= listed
+    known = {
+        literal.value for literal in literals(*MODEL_CHECKS, *RULES, "clients/kube.py", "base/errors.py")
+    }
     assert listed <= known
 
 
@@ -103,6 +113,7 @@ def test_every_reason_of_a_node_in_the_guide_exists() -> None:
             "artifact/onnx_content.py",
             "clients/download.py",
             "clients/answers.py",
+            *RULES,
         )
     }
     assert documented(NODES, "Results", 2) <= known
