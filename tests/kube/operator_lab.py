@@ -32,7 +32,7 @@ from edgelab.processes import Process, Supervisor
 from edgelab.s3 import S3Server
 
 OPERATOR = "system:serviceaccount:edgecanary-system:edgecanary-operator"
-DEADLINE = 400.0
+DEADLINE = 60.0
 SECRET = "model-bucket"
 
 
