@@ -1,5 +1,6 @@
 """The well-formed things that inputs are made from and judged by."""
 
+import random
 from datetime import timedelta
 
 import numpy as np
@@ -40,3 +41,7 @@ GOLDEN_ARRAYS = {
     "input:t": np.array([["a"], ["b"]]),
     "output:y": np.zeros((2, 4), dtype=np.float32),
 }
+
+OLD_FILE = random.Random(5).randbytes(3000)
+NEW_FILE = OLD_FILE[:1000] + b"something else" + OLD_FILE[1000:]
+"""Two versions of a file, of which one is made by a delta."""

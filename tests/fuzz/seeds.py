@@ -10,9 +10,11 @@ from onnx import TensorProto, helper
 
 from edgecanary.agent.probe_task import ProbeAnswer, ProbeResult, encode_answer
 from edgecanary.agent.sandbox.layers import Enforced
+from edgecanary.api.artifacts import DeltaFormat
 from edgecanary.api.fields import JsonObject
+from edgecanary.artifact.delta_encode import encode_delta
 from edgecanary.base.errors import EdgecanaryError
-from tests.fuzz.samples import ENVELOPES, GOLDEN_ARRAYS, OFFERED
+from tests.fuzz.samples import ENVELOPES, GOLDEN_ARRAYS, NEW_FILE, OFFERED, OLD_FILE
 from tests.fuzz.targets import TARGETS
 from tests.unit.agent.releasing import Releases, everywhere, rejected, statement
 from tests.unit.artifact.test_signed import pem
@@ -34,6 +36,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "keys": {"one": pem(CI), "two": pem(CI) + pem(OLD)},
         "npz-headers": _golden_files(),
         "npz": _golden_files(),
+        "delta": _deltas(),
         "onnx": _models(),
         "http": _requests(),
         "infer": _bodies(),
@@ -99,6 +102,13 @@ def _golden_files() -> dict[str, bytes]:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("input:x.npy", b"\x93NUMPY\x02\x00\x04\x00\x00\x00{}  ")
     return {**found, "headless": file.getvalue()}
+
+
+def _deltas() -> dict[str, bytes]:
+    size = len(NEW_FILE).to_bytes(2, "big")
+    return {
+        str(kind).lower(): size + b"".join(encode_delta(kind, OLD_FILE, NEW_FILE)) for kind in DeltaFormat
+    }
 
 
 def _models() -> dict[str, bytes]:

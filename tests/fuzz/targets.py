@@ -8,6 +8,7 @@ To add one, write a function and a row in TARGETS, and seeds for it in `tests/fu
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -25,10 +26,12 @@ from edgecanary.agent.serving import codec
 from edgecanary.agent.serving.app import decode_feedback
 from edgecanary.agent.serving.messages import HttpFault
 from edgecanary.agent.tensors import shape_fits
-from edgecanary.agent.trust import Guard, Offered
+from edgecanary.agent.trust import Offered, Trust
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import NodeModelStatus, ProbeMeasurement
 from edgecanary.api.modelrelease import ModelRelease
+from edgecanary.artifact.delta import DeltaInvalid
+from edgecanary.artifact.delta_apply import apply_delta
 from edgecanary.artifact.envelope import BadKey, Refused, read_envelope, read_public_keys, verify
 from edgecanary.artifact.golden import check_golden
 from edgecanary.artifact.onnx_io import check_onnx_io, read_onnx_io
@@ -38,7 +41,7 @@ from edgecanary.clients.nodeevents import NodeEvent, ReleaseChanged, ReleasesLis
 from edgecanary.clients.prometheus import Prometheus
 from edgecanary.rollout.eligibility import NodeFacts
 from tests.fuzz import wires
-from tests.fuzz.samples import CLOCK, IO, OFFERED, SIGNED_PAYLOADS, TENSORS
+from tests.fuzz.samples import CLOCK, IO, OFFERED, OLD_FILE, SIGNED_PAYLOADS, TENSORS
 from tests.unit.signing import CI, OLD, roots
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -131,17 +134,17 @@ def statement(data: bytes) -> None:
 
 
 @cache
-def _guard() -> Guard:
-    return Guard(roots(CI, OLD), Path("/nonexistent/trust.json"), CLOCK, _NODE)
+def _trust() -> Trust:
+    return Trust(roots(CI, OLD), Path("/nonexistent/trust.json"), CLOCK, _NODE)
 
 
 def admission(data: bytes) -> None:
-    """The guard's whole answer to a release whose signature is these bytes; only what was signed is let in."""
+    """The node's whole answer to a release whose signature is these bytes; only what was signed is let in."""
     text = data.decode("utf-8", "surrogateescape")
     around = Surroundings(OFFERED.io, OFFERED.golden, OFFERED.profile, OFFERED.serve)
     offered = Offered(OFFERED.revision, OFFERED.variants[0], around, text)
     try:
-        _guard().admit(_KEY, offered)
+        _trust().admit(_KEY, offered)
     except Delay:
         return
     if read_envelope(text).payload not in SIGNED_PAYLOADS:
@@ -242,15 +245,31 @@ def prometheus(data: bytes) -> None:
     wires.prometheus(found, status, body)
 
 
+def delta(data: bytes) -> None:
+    """A delta against a file on the node; the first two bytes are the size of the new file."""
+    size = int.from_bytes(data[:2], "big")
+    made = 0
+    try:
+        for piece in apply_delta(io.BytesIO(data[2:]), io.BytesIO(OLD_FILE), size):
+            made += len(piece)
+            if made > size:
+                raise Broken(f"{made} bytes were made of a file of {size}")
+    except DeltaInvalid:
+        return
+    if made != size:
+        raise Broken(f"{made} bytes were made of a file of {size}")
+
+
 TARGETS = (
     Target("release", "a ModelRelease, up to the node's decision and its record", release, 16384),
     Target("watch", "lists and watch events of the API server", watch, 16384),
     Target("envelope", "a signed envelope, on a node that trusts two keys", envelope),
     Target("statement", "a signed statement's payload", statement),
-    Target("admission", "the guard's answer to a release with this signature", admission),
+    Target("admission", "the node's answer to a release with this signature", admission),
     Target("keys", "files with trusted keys", keys),
     Target("npz-headers", "a golden file, as the operator checks it", npz_headers),
     Target("npz", "a golden file, as a node's probe loads it", npz),
+    Target("delta", "a delta, applied to a file on the node", delta),
     Target("onnx", "an ONNX file's inputs and outputs", onnx),
     Target("http", "a connection to the inference port, up to its answers", http, 9000),
     Target("infer", "an inference request's body, JSON and binary", infer),

@@ -34,7 +34,7 @@ from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import Store
 from edgecanary.agent.supervisor import Supervisor
 from edgecanary.agent.telemetry import Telemetry
-from edgecanary.agent.trust import Guard
+from edgecanary.agent.trust import Trust
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import EdgeNodeStatus
 from edgecanary.base.clock import Clock, SystemClock
@@ -80,7 +80,7 @@ class Agent:
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)
         self._sandbox: tuple[str, ...] = ()
-        guard = Guard(settings.roots, settings.data_dir / "trust.json", clock) if settings.roots else None
+        trust = Trust(settings.roots, settings.data_dir / "trust.json", clock) if settings.roots else None
         gatekeeper = Gatekeeper(settings.conditions, settings.places)
         workshop = Workshop(
             self._store,
@@ -92,7 +92,7 @@ class Agent:
             Notifier(settings.notify_hook),
             MemoryBudget(settings.memory_budget_bytes),
             gatekeeper,
-            guard=guard,
+            trust=trust,
             permits=Permits(settings.tenancy),
         )
 

@@ -31,7 +31,7 @@ from edgecanary.agent.record import Admission, Record, Rejection, Target, Verdic
 from edgecanary.agent.resuming import resume
 from edgecanary.agent.store import Store
 from edgecanary.agent.timing import NodeTime, gate, look_again
-from edgecanary.agent.trust import Guard, Offered, assigned, on_disk
+from edgecanary.agent.trust import Offered, Trust, assigned, on_disk
 from edgecanary.agent.watch import Measure, Watch
 from edgecanary.api.edgenode import ModelResult, ProbeMeasurement
 from edgecanary.base.clock import Clock
@@ -57,7 +57,7 @@ class Workshop:
     """Whether the clock is kept right by the system."""
     load_seconds: float = 300.0
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
-    guard: Guard | None = None
+    trust: Trust | None = None
     """Lets in only what is signed; None on a node without trust roots."""
     permits: Permits = field(default_factory=Permits)
     """From which namespaces the node takes models."""
@@ -213,15 +213,15 @@ class Steps:
         return seen.now, seen.floor
 
     async def _admit(self, record: Record, target: Target, offered: Offered) -> Admission | None:
-        """What the node's guard remembers of the revision; None without a guard.
+        """What the node remembers of the revision; None without trust roots.
 
-        Raises Delay for a revision that the guard or the node's permits do not let in.
+        Raises Delay for a revision that the trust roots or the node's permits do not let in.
         """
         await asyncio.to_thread(self._shop.permits.check, self._key, target)
-        guard = self._shop.guard
-        if guard is None:
+        trust = self._shop.trust
+        if trust is None:
             return None
-        return await asyncio.to_thread(guard.admit, self._key, offered, floor=record.floor)
+        return await asyncio.to_thread(trust.admit, self._key, offered, floor=record.floor)
 
     async def _admit_installed(self, record: Record, target: Target) -> Record:
         """The record with what is remembered of the revision on disk. Raises Delay and StoreFailure."""
@@ -321,8 +321,8 @@ class Steps:
             "crashes": 0,
             "failing": None,
         }
-        if self._shop.guard is not None and target.admitted is not None:
-            changes["floor"] = await asyncio.to_thread(self._shop.guard.commit, self._key, target.admitted)
+        if self._shop.trust is not None and target.admitted is not None:
+            changes["floor"] = await asyncio.to_thread(self._shop.trust.commit, self._key, target.admitted)
         return Step(Event.PASSED, record.model_copy(update=changes))
 
     async def _rollback(self, record: Record, target: Target) -> Step:

@@ -131,8 +131,8 @@ class Supervisor:
             return
         followed = {record.key: record.release_uid for record in self.records if record.release_uid}
         facts = self._facts(self._labels)
-        if self._shop.guard is not None:
-            self._shop.guard.node = facts
+        if self._shop.trust is not None:
+            self._shop.trust.node = facts
         wanted = orders(self._releases.values(), facts, followed)
         self._shop.permits.labels = self._labels
         new = {k: o for k, o in wanted.items() if k not in self._updaters and o.target is not None}

@@ -1,6 +1,6 @@
 """Which revisions a node lets in: those that enough trusted keys signed for just this model and this node.
 
-A node without trust roots has no guard. What the guard decides about is new installs only: a revision that runs,
+A node without trust roots has no `Trust`. What it decides about is new installs only: a revision that runs,
 that comes back after a restart or that the node returns to was let in before, and nothing here touches it.
 """
 
@@ -72,7 +72,7 @@ def on_disk(installed: InstalledRevision, signature: str | None) -> Offered:
 
 
 @dataclass
-class Guard:
+class Trust:
     """Lets revisions in, and remembers how far each model has come."""
 
     roots: TrustRoots

@@ -315,6 +315,7 @@ class Updater:
     async def _work(self) -> None:
         """Does the state's work; a new order may break it off."""
         work = asyncio.ensure_future(self._steps.act(self.record))
+        heard = False
         try:
             while not work.done():
                 wake = asyncio.ensure_future(self._wake.wait())
@@ -324,8 +325,12 @@ class Updater:
                     wake.cancel()
                 if self._wake.is_set():
                     self._take_order()
+                    heard = True
                     if not work.done() and self._breaks_off():
                         return
+            if heard:
+                # The work began before the order: no wait that it asks for may outlast the order.
+                self._wake.set()
             await self._finish(work)
         finally:
             await _end(work)

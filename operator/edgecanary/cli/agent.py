@@ -218,10 +218,9 @@ def _places(options: argparse.Namespace) -> Places:
 
 
 def _download(options: argparse.Namespace) -> DownloadPolicy:
-    limit = options.download_rate_limit
     return DownloadPolicy(
         ca_file=_path(options.download_ca_file),
-        bytes_per_second=None if limit is None else parse_bytes(limit, field="--download-rate-limit"),
+        bytes_per_second=_bytes(options.download_rate_limit, "--download-rate-limit"),
         redirect_hosts=reach.host_rules(options.download_redirect_host, "--download-redirect-host"),
     )
 
@@ -249,7 +248,13 @@ def _pod_namespace() -> str | None:
 
 
 def _bytes(text: str | None, flag: str) -> int | None:
-    return parse_bytes(text, field=flag) if text else None
+    """A size above 0. Raises InvalidInput."""
+    if text is None:
+        return None
+    value = parse_bytes(text, field=flag)
+    if value <= 0:
+        raise InvalidInput(flag, f"must be more than 0 bytes, got {text!r}; leave it out for no limit")
+    return value
 
 
 def _path(text: str | None) -> Path | None:

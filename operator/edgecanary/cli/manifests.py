@@ -146,6 +146,15 @@ def find_model(manifests: Sequence[Manifest], name: str, *, file: str) -> EdgeMo
     return None
 
 
+def find_only_model(manifests: Sequence[Manifest], *, file: str) -> EdgeModel:
+    """The only EdgeModel. Raises InvalidInput naming the field that breaks a rule."""
+    found = [manifest for manifest in manifests if manifest.kind == "EdgeModel"]
+    if len(found) != 1:
+        rule = f"must hold one EdgeModel, and holds {len(found)}"
+        raise InvalidInput(file, rule, reason="InvalidManifest")
+    return EdgeModel(metadata=_metadata(found[0]), spec=read_spec(EdgeModelSpec, found[0].body))
+
+
 def _metadata(manifest: Manifest) -> ObjectMeta:
     """The metadata of one of our kinds, in a version that is known."""
     version = manifest.body.get("apiVersion")

@@ -1,4 +1,4 @@
-"""`edgecanary model`: prepare a model for release: deltas between files, signatures and their check.
+"""`edgecanary model`: prepare a model for release: deltas between files, drift profiles, signatures and their check.
 
 Exit codes: 0 for success, 1 when signatures do not count or a file cannot be written, 2 for wrong usage or a
 file that breaks a rule, 3 when a delta would not be worth it.
@@ -39,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     text = (__doc__ or "").partition("\n\n")
     parser = subparsers.add_parser(
         "model",
-        help="prepare a model for release: deltas, signatures",
+        help="prepare a model for release: deltas, drift profiles, signatures",
         description=text[0],
         epilog=text[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -128,6 +128,21 @@ def _delta_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _profile_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", help="manifest with the EdgeModel, - for standard input", metavar="FILE")
+    add(
+        "--requests", required=True, metavar="FILE.npz",
+        help="real requests and the model's answers: an array input:NAME or output:NAME for each tensor of spec.io, "
+        "whose first dimension counts the requests",
+    )  # fmt: skip
+    add("-o", "--output", required=True, help="where to write the profile", metavar="FILE.json")
+    add(
+        "--uri", default="s3://BUCKET/KEY", help="where you will put it, for the printed manifest",
+        metavar="URI",
+    )  # fmt: skip
+
+
 def _level(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 19:
         raise argparse.ArgumentTypeError(f"must be a whole number within 1 and 19, got {text!r}")
@@ -136,6 +151,7 @@ def _level(text: str) -> int:
 
 _ACTIONS = {
     "delta": _Entry("make a delta from an older file, for nodes to fetch less", _delta_flags),
+    "profile": _Entry("count real requests into a drift profile", _profile_flags),
     "sign": _Entry("make a signing key, or sign EdgeModels in a manifest", _sign_flags),
     "verify": _Entry("say what is signed in a manifest, and whether nodes would take it", _verify_flags),
 }

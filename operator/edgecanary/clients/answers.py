@@ -113,9 +113,13 @@ def redirected(url: str, location: str) -> str:
 
 
 def shown(url: str) -> str:
-    """The address without its query, which may hold a signature."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """The address without its query, which may hold a signature, and without a name and password."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:

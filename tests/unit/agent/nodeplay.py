@@ -18,7 +18,7 @@ from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
 from edgecanary.agent.supervisor import Supervisor
-from edgecanary.agent.trust import Guard
+from edgecanary.agent.trust import Trust
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.artifacts import Format
 from edgecanary.api.edgenode import Capabilities
@@ -120,7 +120,7 @@ async def node(
     store.open()
     server, prober, clock = server or MemoryServer(), prober or MemoryProber(), clock or FixedClock()
     fetcher = Downloader(DownloadPolicy(limits=DownloadLimits(connect_seconds=5, stall_seconds=300)))
-    guard = Guard(roots, data / "trust.json", clock) if roots else None
+    trust = Trust(roots, data / "trust.json", clock) if roots else None
     workshop = Workshop(
         store,
         Installer(store, fetcher, disk, spread_seconds=spread_seconds, tenancy=tenancy),
@@ -132,7 +132,7 @@ async def node(
         MemoryBudget(budget),
         gatekeeper or Gatekeeper(),
         is_synchronised=lambda: True,
-        guard=guard,
+        trust=trust,
         permits=Permits(tenancy or Tenancy()),
     )
 

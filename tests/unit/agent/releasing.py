@@ -177,6 +177,8 @@ class MemoryServer:
     """Versions that were to see a share of the inputs."""
     loads: asyncio.Event | None = None
     """Loading waits for this."""
+    looked: dict[ModelKey, tuple[str, HealthCounters]] = field(default_factory=dict)
+    """The revision that is watched, and what was seen of it last."""
 
     async def activate(self, installed: InstalledRevision) -> None:
         self.log.append(f"activate {installed.version}")
@@ -205,6 +207,7 @@ class MemoryServer:
         return self.answers if self.active.get(key) == revision else HealthCounters(0, 0)
 
     async def more_answers(self, key: ModelKey, revision: str, seen: HealthCounters) -> None:
+        self.looked[key] = (revision, seen)
         while self.counters(key, revision) == seen:
             await asyncio.sleep(0.01)
 

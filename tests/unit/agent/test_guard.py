@@ -12,7 +12,7 @@ from edgecanary.api.edgenode import ModelResult, ModelState
 from edgecanary.api.modelrelease import RevisionStatement
 from edgecanary.api.policy import DeviceHealth
 from tests.unit.agent.nodeplay import Node, link_of, node, quiet
-from tests.unit.agent.releasing import Releases, everywhere, statement, until
+from tests.unit.agent.releasing import KEY, Releases, everywhere, statement, until
 from tests.unit.fileserver import Behaviour, FileServer, file_server
 
 GOOD = HealthCounters(1000, 0)
@@ -49,8 +49,7 @@ async def both_active(edge: Node, a: RevisionStatement, b: RevisionStatement) ->
 async def answers(edge: Node, counters: HealthCounters) -> None:
     """The revision that serves has answered so much by now, and that was looked at."""
     edge.server.answers = counters
-    await quiet()
-    await quiet()
+    await until(lambda: edge.server.looked.get(KEY) == (edge.serves, counters))
 
 
 async def test_an_active_revision_that_fails_long_after_its_trial_gives_way_to_the_one_before(
@@ -82,8 +81,7 @@ async def test_when_both_fail_the_last_one_that_passed_goes_on_and_the_node_says
         releases = await both_active(edge, a, b)
         edge.server.answers = BAD
         await until(lambda: edge.serves == a.revision)
-        edge.server.answers = GOOD
-        await quiet()
+        await answers(edge, GOOD)
         loads = list(edge.server.log)
         edge.server.answers = BAD
         await until(lambda: edge.record.outcome.reason == "BothFailed")

@@ -111,6 +111,12 @@ def test_inference_is_served_on_loopback_unless_told_otherwise() -> None:
         ([*SERVER, "--disk-margin", "lots"], "--disk-margin: must be a quantity of bytes"),
         ([*SERVER, "--disk-budget", "much"], "--disk-budget: must be a quantity of bytes"),
         ([*SERVER, "--memory-budget", "much"], "--memory-budget: must be a quantity of bytes"),
+        (
+            [*SERVER, "--memory-budget", "0"],
+            "--memory-budget: must be more than 0 bytes, got '0'; leave it out",
+        ),
+        ([*SERVER, "--disk-budget", "0Mi"], "--disk-budget: must be more than 0 bytes, got '0Mi'"),
+        ([*SERVER, "--download-rate-limit", "0"], "--download-rate-limit: must be more than 0 bytes"),
         (["--server", "10.0.0.1"], "--server: must be an address"),
         ([*SERVER, "--remote-write", "prometheus:9090"], "--remote-write: must be an http"),
         (

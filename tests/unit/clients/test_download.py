@@ -323,3 +323,10 @@ def test_a_cancelled_transfer_does_not_begin(server: FileServer, part: Path) -> 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"downloadCAFile: .*nowhere\.pem"):
         Downloader(DownloadPolicy(ca_file=tmp_path / "nowhere.pem"))
+
+
+@pytest.mark.parametrize("url", ["http://[/", "http://host:port/x", "https://[::1/x"])
+def test_an_address_that_is_none_is_no_answer_and_no_defect(part: Path, url: str) -> None:
+    with pytest.raises(EdgecanaryError) as caught:
+        Downloader().fetch(url, part, 10, Cancellation())
+    assert caught.value.reason == "NoAnswer"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecanary.agent.golden import load
@@ -199,6 +200,9 @@ def test_the_drift_snippet_makes_a_profile_that_operator_and_agent_accept(tmp_pa
     np.save(tmp_path / "requests.npy", np.random.default_rng(1).normal(size=(200, 640)))
     (snippet,) = blocks(page(TELEMETRY), "python")
     subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)
+    (tmp_path / "edgemodel.yaml").write_text(yaml.safe_dump(manifest))
+    (command,) = (text for text in blocks(page(TELEMETRY), "sh") if "model profile" in text)
+    subprocess.run([sys.executable, "-m", *command.split()], cwd=tmp_path, check=True)
     profile = parse_profile((tmp_path / "profile.json").read_bytes(), spec.io)
     assert {feature.tensor for feature in profile.features} == {"window", "score"}
     fields = {name.removeprefix("features[].") for name in words(TELEMETRY, "Drift")}

@@ -1,11 +1,14 @@
 """Update windows: what a node does meanwhile, and with a clock or a time zone that cannot be right."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.machine import State
+from edgecanary.agent.preconditions import Held
 from edgecanary.api.modelrelease import RevisionStatement
 from edgecanary.api.policy import UpdateWindow
 from tests.unit.agent.nodeplay import node, quiet, running
@@ -79,3 +82,29 @@ async def test_a_window_in_an_unknown_time_zone_is_reported_and_nothing_is_fetch
         assert edge.record.outcome.reason == "UpdateWindowInvalid"
         assert "'Europe/Atlantis'" in edge.record.outcome.message
     assert files.seen == []
+
+
+class Interrupted(Gatekeeper):
+    """Finds the window closed, and another release arrives before that is acted on."""
+
+    arrives: Callable[[], None] | None = None
+
+    async def activation(
+        self, windows: Sequence[UpdateWindow], now: datetime, known: datetime | None
+    ) -> Held | None:
+        held = await super().activation(windows, now, known)
+        if held is not None and self.arrives is not None:
+            self.arrives, arrives = None, self.arrives
+            arrives()
+        return held
+
+
+async def test_a_release_that_arrives_as_a_wait_begins_ends_the_wait(
+    tmp_path: Path, a: RevisionStatement
+) -> None:
+    night = UpdateWindow(schedule="0 2 * * *", duration_seconds=3600)
+    keeper = Interrupted()
+    async with node(tmp_path, gatekeeper=keeper) as edge:
+        keeper.arrives = lambda: edge.hear(Releases(sequence=5).next(stable=a))
+        edge.hear(Releases(windows=(night,)).next(stable=a))
+        await edge.settles(a)
