@@ -1,7 +1,7 @@
 """Writes all that is generated; `--check` writes nothing and fails when something differs.
 
-That is crds/, docs/reference, docs/guides/rollout-semantics.md, tests/sim/golden and the example in
-docs/guides/simulator.md, and of the agent its faults and its diagram.
+That is crds/ and the chart's copy, config/install.yaml, docs/reference, docs/guides/rollout-semantics.md,
+tests/sim/golden and the example in docs/guides/simulator.md, and of the agent its faults and its diagram.
 """
 
 import sys
@@ -9,15 +9,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edgelab.generate import main
+from edgelab.generate import chart, main
 from tests.sim import golden_logs
 from tests.unit.agent import diagram
 from tests.unit.agent.faults import table
 
 
 def more() -> dict[Path, str]:
-    """What comes from tests and scenarios."""
-    return {**golden_logs.generated(), **diagram.generated(), **table.generated()}
+    """What comes from the chart, from tests and from scenarios."""
+    return {**chart.generated(), **golden_logs.generated(), **diagram.generated(), **table.generated()}
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ class LogFolder:
 class NewControlPlane(Protocol):
     """Makes and starts a control plane of the test's own."""
 
-    def __call__(self, *, audit: bool = False, api_server_args: Sequence[str] = ()) -> ControlPlane: ...
+    def __call__(
+        self, *, audit: bool = False, definitions: bool = True, api_server_args: Sequence[str] = ()
+    ) -> ControlPlane: ...
 
 
 _LOGS = pytest.StashKey[LogFolder]()
@@ -97,14 +99,16 @@ def control_plane(lab_supervisor: Supervisor, pytestconfig: pytest.Config) -> It
 
 @pytest.fixture
 def new_control_plane(processes: Supervisor, pytestconfig: pytest.Config) -> Iterator[NewControlPlane]:
-    """Makes control planes of the test's own: to be broken, or with an audit log."""
+    """Makes control planes of the test's own: to be broken, with an audit log, or without our kinds."""
     _get_programs(pytestconfig, (tools.etcd, tools.kube_apiserver, tools.kubectl))
     with contextlib.ExitStack() as stack:
 
-        def make(*, audit: bool = False, api_server_args: Sequence[str] = ()) -> ControlPlane:
+        def make(
+            *, audit: bool = False, definitions: bool = True, api_server_args: Sequence[str] = ()
+        ) -> ControlPlane:
             folder = stack.enter_context(_data_dir("control-plane"))
             own = ControlPlane(processes, folder, audit=audit, api_server_args=api_server_args)
-            return stack.enter_context(_serving(own))
+            return stack.enter_context(_serving(own, definitions=definitions))
 
         yield make
 
@@ -151,11 +155,11 @@ def bucket(s3: S3Server) -> str:
 
 
 @contextlib.contextmanager
-def _serving(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """Start a control plane with our kinds, stop it afterwards."""
+def _serving(control_plane: ControlPlane, *, definitions: bool = True) -> Iterator[ControlPlane]:
+    """Start a control plane, with our kinds unless told otherwise; stop it afterwards."""
     control_plane.start()
     crds = ROOT / "crds"
-    if any(crds.glob("*.yaml")):
+    if definitions and any(crds.glob("*.yaml")):
         control_plane.apply_crds(crds)
     yield control_plane
     control_plane.stop()

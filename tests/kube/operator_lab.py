@@ -52,11 +52,6 @@ def until(what: str, condition: Callable[[], object], *, seconds: float = DEADLI
     raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
 
 
-def apply_roles(control_plane: ControlPlane) -> None:
-    """The roles of config/rbac, which the operator's service account has."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "config" / "rbac"))
-
-
 @dataclass
 class OperatorLab:
     """One namespace with an operator and a fleet."""

@@ -18,9 +18,9 @@ from edgelab.api import APPLY_PATCH, JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
 from edgelab.fixtures import NewControlPlane
+from edgelab.install import apply_rights
 from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
 from edgelab.nodes import create_node, delete_node
-from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 from edgelab.s3 import S3Server
@@ -154,10 +154,10 @@ def edge(
 ) -> Iterator[Edge]:
     control_plane = new_control_plane()
     control_plane.create_namespace(NAMESPACE)
-    control_plane.kubectl("apply", "-f", str(ROOT / "config/rbac/agent.yaml"))
-    token = tmp_path / "token"
-    token.write_text(control_plane.service_account_token(SYSTEM, "edgecanary-agent"))
+    apply_rights(control_plane)
     create_node(control_plane.admin, "n1", labels={"edge": "true"})
+    token = tmp_path / "token"
+    token.write_text(control_plane.service_account_token(SYSTEM, "edgecanary-agent", node="n1"))
     found = Edge(control_plane, processes, s3, bucket, tmp_path / "data", token, free_port())
     yield found
     if found.agent is not None:  # an API server that stops waits for those that watch it

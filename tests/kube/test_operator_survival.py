@@ -15,11 +15,12 @@ from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, MODEL_RELEASES, NODES, ROLLOUTS
 from edgelab import nodes
 from edgelab.controlplane import ControlPlane
+from edgelab.install import GUARDS, apply_rights
 from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles, until
+from tests.kube.operator_lab import Fleet, OperatorLab, until
 
 NAMES = ("a", "b", "c")
 
@@ -32,7 +33,7 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
         control_plane = ControlPlane(supervisor, folder / "data")
         control_plane.start()
         control_plane.apply_crds(ROOT / "crds")
-        apply_roles(control_plane)
+        apply_rights(control_plane, but=GUARDS)
         yield control_plane
 
 

@@ -13,11 +13,12 @@ from typing import Self
 from edgelab.api import JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import LabError
-from edgelab.fleet.access import SYSTEM_NAMESPACE, agent_access, apply_roles, operator_access
+from edgelab.fleet.access import SYSTEM_NAMESPACE, agent_access, operator_access
 from edgelab.fleet.layout import NodePlan, create_nodes
 from edgelab.fleet.mirror import Mirror
 from edgelab.fleet.programs import Agent, Program, make_agent, make_operator
 from edgelab.fleet.waiting import wait_for
+from edgelab.install import apply_rights
 from edgelab.modelzoo import Field, Zoo, bucket_files, collect, open_zoo
 from edgelab.modelzoo.traffic import TrafficGenerator, TrafficSettings
 from edgelab.nodes import set_ready
@@ -177,7 +178,7 @@ class Fleet:
         self.control_plane.start()
         stack.callback(self.control_plane.stop)
         self.control_plane.apply_crds(ROOT / "crds")
-        apply_roles(self.control_plane)
+        apply_rights(self.control_plane)
         self.s3.start()
         stack.callback(self.s3.stop)
         self.s3.create_bucket(self.bucket)

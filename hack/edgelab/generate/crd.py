@@ -52,6 +52,9 @@ def schema(kind: Kind) -> JsonObject:
     spec = (
         as_object(as_object(explained["properties"])["spec"]) if kind.authored else as_object(plain["spec"])
     )
+    if not spec.get("properties"):
+        # The API server drops it, and kubectl would see a difference for ever.
+        spec.pop("properties", None)
     _default_nested(spec)
     _tell_bounds(spec)
     properties: JsonObject = {**_META, "spec": spec}

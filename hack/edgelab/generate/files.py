@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecanary import __version__
 from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
-from edgelab.generate import crd, reference, semantics
+from edgelab.generate import chart, crd, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
@@ -26,6 +26,7 @@ def generated_files() -> dict[Path, str]:
     inference = json.dumps(openapi.document(__version__), indent=2) + "\n"
     return {
         **files,
+        **chart.definitions(),
         REFERENCE: reference.page(KINDS),
         SEMANTICS: semantics.page(),
         INFERENCE: inference,
@@ -84,7 +85,9 @@ def main(
 
 
 def _surplus(files: Mapping[Path, str], root: Path) -> list[Path]:
-    found = sorted((root / CRD_FOLDER).glob("*.yaml"))
+    found = [
+        path for folder in (CRD_FOLDER, chart.CRD_FOLDER) for path in sorted((root / folder).glob("*.yaml"))
+    ]
     return [path.relative_to(root) for path in found if path.relative_to(root) not in files]
 
 

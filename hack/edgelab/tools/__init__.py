@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import controlplane, prometheus_release, systemd_package
+from edgelab.tools import controlplane, helm_release, prometheus_release, systemd_package
 
 
 @functools.cache
@@ -67,6 +67,16 @@ def systemd_analyze() -> tuple[Path, Path | None]:
 
 
 @functools.cache
+def helm() -> Path:
+    """Helm 4, from the cache, a download, the npm package that holds it, or PATH.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return helm_release.find()
+
+
+@functools.cache
 def kubectl() -> Path:
     """kubectl, from this Python environment (it is of the right version there), else from PATH.
 
@@ -82,7 +92,7 @@ def kubectl() -> Path:
 def main() -> int:
     """Get every program and print where it is. The exit code is 1 when one cannot be had."""
     missing = 0
-    for find in (kubectl, etcd, kube_apiserver, prometheus, promtool):
+    for find in (kubectl, helm, etcd, kube_apiserver, prometheus, promtool):
         try:
             print(f"{find.__name__.replace('_', '-'):<15} {find()}", flush=True)
         except MissingToolError as error:

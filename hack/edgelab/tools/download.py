@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgelab.errors import LabError
@@ -27,14 +27,16 @@ class Archive:
     Attributes:
         url: where it is.
         algorithm: of the digest, a name that hashlib knows.
-        digest: what the publisher says its digest is, in hex.
+        digest: what the publisher says its digest is, in hex; empty when only those of its members are known.
         members: for each program wanted, its path inside the archive.
+        member_digests: for a program, what its own digest must be, by the same algorithm.
     """
 
     url: str
     algorithm: str
     digest: str
     members: Mapping[str, str]
+    member_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def architecture() -> str:
@@ -59,7 +61,7 @@ def fetch(archive: Archive, target: Path) -> None:
     name = archive.url.rsplit("/", 1)[-1]
     with reporting(f"downloading {name}"), new_folder(target) as folder:
         file = folder / name
-        _download(archive, file)
+        download(archive, file)
         with tarfile.open(file) as tar:
             for program, member in archive.members.items():
                 source = tar.extractfile(member)
@@ -67,8 +69,21 @@ def fetch(archive: Archive, target: Path) -> None:
                     raise LabError(f"{name} has no file {member}")
                 with source, (folder / program).open("wb") as copy:
                     shutil.copyfileobj(source, copy)
+                check_digest(folder / program, archive.algorithm, archive.member_digests.get(program, ""))
                 (folder / program).chmod(0o755)
         file.unlink()
+
+
+def check_digest(file: Path, algorithm: str, wanted: str) -> None:
+    """Hold a file against a digest; an empty one asks nothing.
+
+    Raises:
+        LabError: it is another file.
+    """
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, algorithm).hexdigest()
+    if wanted and found != wanted:
+        raise LabError(f"{file.name}: {algorithm} is {found}, must be {wanted}")
 
 
 @contextlib.contextmanager
@@ -90,7 +105,12 @@ def new_folder(target: Path) -> Iterator[Path]:
         folder.rename(target)
 
 
-def _download(archive: Archive, file: Path) -> None:
+def download(archive: Archive, file: Path) -> None:
+    """Download the archive itself.
+
+    Raises:
+        LabError: it cannot be reached, is too large, too slow, or not what the digest says.
+    """
     deadline = time.monotonic() + _TOTAL_SECONDS
     digest = hashlib.new(archive.algorithm)
     try:
@@ -105,7 +125,7 @@ def _download(archive: Archive, file: Path) -> None:
                     raise LabError(f"{archive.url}: more than {_MOST_BYTES} bytes or {_TOTAL_SECONDS:g} s")
     except OSError as error:
         raise LabError(f"{archive.url}: {error}") from error
-    if digest.hexdigest() != archive.digest:
+    if archive.digest and digest.hexdigest() != archive.digest:
         raise LabError(
             f"{archive.url}: {archive.algorithm} is {digest.hexdigest()}, must be {archive.digest}"
         )

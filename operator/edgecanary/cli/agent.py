@@ -18,7 +18,7 @@ from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
-from edgecanary.cli import agent_install, agent_push, agent_serving, reach
+from edgecanary.cli import agent_install, agent_prepare, agent_push, agent_serving, reach
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.download import DownloadPolicy
@@ -34,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Adds the subcommand's flags, and its own subcommands."""
     parser = subparsers.add_parser("agent", help="run the node agent", description=__doc__)
     add_flags(Flags(parser))
-    agent_install.add_parsers(parser)
+    agent_prepare.add_parser(agent_install.add_parsers(parser))
 
 
 def add_flags(flags: Flags) -> None:
@@ -141,7 +141,9 @@ def _add_conditions(flags: Flags) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the agent until it is told to stop, or (un)installs it; returns the exit code."""
+    """Runs the agent until it is told to stop, or prepares or (un)installs it; returns the exit code."""
+    if options.action == "prepare":
+        return agent_prepare.run(options)
     if options.action is not None:
         return agent_install.run(options, add_flags)
     if options.log_level not in _LEVELS:

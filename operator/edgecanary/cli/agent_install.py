@@ -49,8 +49,8 @@ class Change:
     text: str | None
 
 
-def add_parsers(parser: argparse.ArgumentParser) -> None:
-    """Adds the two subcommands."""
+def add_parsers(parser: argparse.ArgumentParser) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Adds the two subcommands; what further ones are added to."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     install = actions.add_parser("install", help="write a systemd unit for the agent", description=__doc__)
     _add_places(install)
@@ -66,6 +66,7 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
     uninstall = actions.add_parser("uninstall", help="remove the unit", description=__doc__)
     _add_places(uninstall)
     uninstall.add_argument("--stop", action="store_true", help="stop and disable the service first")
+    return actions
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "model": "prepare a model for release: deltas, signatures",
     "rollout": "plan a rollout, or ask why one stands where it does",
     "simulate": "play a rollout on a simulated fleet",
+    "check": "check the installation in a cluster",
 }
 EXTRAS = {
     "operator": "operator",
@@ -22,6 +23,7 @@ EXTRAS = {
     "model": "model",
     "rollout": "operator",
     "simulate": "operator",
+    "check": "operator",
 }
 
 
