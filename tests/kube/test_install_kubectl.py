@@ -23,7 +23,9 @@ def versions(plane: ControlPlane) -> dict[str, str]:
     """The resource version of each object that is installed."""
     found = plane.kubectl("get", "--output=json", f"--filename={MANIFEST}")
     items = json.loads(found)["items"]
-    return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items
+    }
 
 
 def test_a_bare_cluster_is_set_up_by_one_command_and_a_second_one_changes_nothing(bare: ControlPlane) -> None:
