@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecanary.agent.permits import Permits
 from edgecanary.agent.record import Record
 from edgecanary.agent.report import MAX_MODELS, MAX_REFUSED, build_status
 from edgecanary.api.edgenode import ModelResult, ModelState, NodeModelStatus
@@ -144,7 +145,15 @@ async def test_a_node_whose_rules_cannot_be_read_keeps_what_it_has_and_takes_not
         await refuses(edge, "GrantsUnreadable")
 
 
-async def test_a_node_that_has_not_heard_its_labels_does_not_guess(
+def test_a_node_that_has_not_heard_its_labels_does_not_guess(rules: Path) -> None:
+    refused = Permits(tenancy(rules)).refusal("plant")
+    assert refused is not None
+    assert refused.reason == "NodeUnknown"
+    assert Permits(tenancy(rules), labels=OWN).refusal("plant") is None
+    assert Permits().refusal("plant") is None
+
+
+async def test_a_node_whose_labels_become_anothers_takes_nothing_more(
     tmp_path: Path, files: FileServer, rules: Path
 ) -> None:
     async with node(tmp_path / "data", labels=OWN, tenancy=tenancy(rules)) as edge:

@@ -20,6 +20,7 @@ from edgecanary.agent.tensors import tensor_types
 from edgecanary.analysis.profile import DriftProfile, Feature, parse_profile
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.artifact.golden import check_golden
+from edgecanary.base.reach import NOT_GRANTED
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
 from edgecanary.controller.metrics import OperatorMetrics
@@ -67,8 +68,8 @@ def documented(path: str, heading: str, number: int) -> set[str]:
 
 def not_allowed() -> set[str]:
     """The reasons why an administrator's rules forbid an address or a node."""
-    found = {literal.value for literal in literals("base/reach.py") if REASON.fullmatch(literal.value)}
-    return found | {GRANTS_UNREADABLE}
+    found = {literal.value for literal in literals("base/reach.py") if literal.keyword == "reason"}
+    return found | {NOT_GRANTED, GRANTS_UNREADABLE}
 
 
 def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None:
