@@ -40,7 +40,7 @@ test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARG
 	@$(PYTHON) -m pytest $(TESTS) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: verify
-verify: check-format lint types contracts links generated changelog ## All checks that run nothing.
+verify: check-format lint types contracts links generated site changelog ## All checks that run nothing.
 	@echo "verify: all checks passed"
 
 .PHONY: check-format
@@ -72,6 +72,11 @@ links: $(STAMP) ## Dead links, anchors and file names in the documentation.
 generated: $(STAMP) ## Are crds/ and docs/reference/ what the API types say?
 	@echo "generated files"
 	@$(PYTHON) hack/generate.py --check
+
+.PHONY: site
+site: $(STAMP) ## Build the documentation site into site/, every link and anchor checked.
+	@echo "site"
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 .PHONY: changelog
 changelog: $(STAMP) ## Can the change log be built from its fragments?
@@ -109,5 +114,5 @@ format: $(STAMP) ## Format the code and fix what ruff can fix.
 
 .PHONY: clean
 clean: ## Remove what was made in this checkout; the cache folder stays.
-	rm -rf .venv .logs .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
+	rm -rf .venv .logs .fuzz site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist demo-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,13 +10,14 @@ from pathlib import Path
 from edgecanary import __version__
 from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
-from edgelab.generate import chart, crd, reference, semantics
+from edgelab.generate import chart, crd, reasons, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
 CRD_FOLDER = Path("crds")
 REFERENCE = Path("docs/reference/api.md")
 INFERENCE = Path("docs/reference/inference.openapi.json")
+REASONS = Path("docs/reference/reasons.md")
 SEMANTICS = Path("docs/guides/rollout-semantics.md")
 
 
@@ -28,6 +29,7 @@ def generated_files() -> dict[Path, str]:
         **files,
         **chart.definitions(),
         REFERENCE: reference.page(KINDS),
+        REASONS: reasons.page(),
         SEMANTICS: semantics.page(),
         INFERENCE: inference,
     }
