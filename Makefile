@@ -24,7 +24,7 @@ $(STAMP): uv.lock pyproject.toml hack/bootstrap.py
 	@python3 hack/bootstrap.py
 
 .PHONY: tools
-tools: $(STAMP) ## Get kube-apiserver, etcd, kubectl and Prometheus, and show where they are.
+tools: $(STAMP) ## Get kube-apiserver, etcd, kubectl, helm and Prometheus, and show where they are.
 	@$(PYTHON) -m edgelab.tools
 
 .PHONY: have-tools
@@ -69,7 +69,7 @@ links: $(STAMP) ## Dead links, anchors and file names in the documentation.
 	@$(PYTHON) hack/check_links.py
 
 .PHONY: generated
-generated: $(STAMP) ## Are crds/ and docs/reference/ what the API types say?
+generated: $(STAMP) ## Are crds/, config/ and docs/reference/ what the API types and the chart say?
 	@echo "generated files"
 	@$(PYTHON) hack/generate.py --check
 
@@ -104,7 +104,7 @@ fuzz: $(STAMP) ## Fuzz all that comes over a wire for MINUTES (default 28), and 
 	@PYTHONPATH=$(CURDIR)/operator:$(CURDIR)/hack $(PYTHON) -m tests.fuzz.run --minutes $(MINUTES) --write $(ARGS)
 
 .PHONY: generate
-generate: $(STAMP) ## Write crds/ and docs/reference/ from the API types.
+generate: $(STAMP) ## Write crds/, config/ and docs/reference/ from the API types and the chart.
 	@$(PYTHON) hack/generate.py
 
 .PHONY: format

@@ -13,7 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 
-HOUSE = frozenset({".ci", "benchmarks", "charts", "crds", "docs", "examples", "hack", "operator", "tests"})
+HOUSE = frozenset(
+    {".ci", "benchmarks", "charts", "config", "crds", "docs", "examples", "hack", "operator", "tests"}
+)
 """The folders whose contents the documentation names by path, also when one is missing as a whole."""
 
 _BUILT = frozenset({"dist", "node_modules"})

