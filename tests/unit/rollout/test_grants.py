@@ -1,14 +1,12 @@
 """Which namespaces may target which nodes and name which hosts."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecanary.api.edgemodel import EdgeModelSpec
-from edgecanary.api.fields import JsonObject
 from edgecanary.api.meta import LabelSelector
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.base.errors import InvalidInput, NotAllowed
@@ -37,14 +35,14 @@ def allowance(namespace: str, rules: str = RULES) -> Allowance:
     return Allowance(namespace, LocalRule(loopback=False), parse_grants(rules).of(namespace))
 
 
-def rollout(labels: dict[str, str], url: str = "", **more: object) -> RolloutSpec:
+def rollout(labels: dict[str, str], url: str = "", expressions: Sequence[object] = ()) -> RolloutSpec:
     analysis = {
         "prometheus": {"url": url},
         "metrics": [{"name": "e", "query": "x", "threshold": {"max": "1"}}],
     }
     body = {
         "modelRef": {"name": "pump"},
-        "nodeSelector": {"matchLabels": labels, **more},
+        "nodeSelector": {"matchLabels": labels, "matchExpressions": expressions},
         "strategy": {"steps": [{"name": "all", "percent": 100}]},
         **({"analysis": analysis} if url else {}),
     }
@@ -52,23 +50,21 @@ def rollout(labels: dict[str, str], url: str = "", **more: object) -> RolloutSpe
 
 
 def model(*uris: str, golden: str = "", delta: str = "") -> EdgeModelSpec:
-    files: list[JsonObject] = [
+    files: list[dict[str, object]] = [
         {"path": f"f{number}", "uri": uri, "sha256": SHA, "sizeBytes": 1} for number, uri in enumerate(uris)
     ]
     if delta:
         files[0]["deltas"] = [
             {"fromSha256": "1" * 64, "format": "XorZstd", "uri": delta, "sha256": SHA, "sizeBytes": 1}
         ]
-    body: JsonObject = {
+    body: dict[str, object] = {
         "version": "1",
-        "variants": [
-            {"name": "v", "format": "ONNX", "entrypoint": "f0", "files": cast("list[object]", files)}
-        ],
+        "variants": [{"name": "v", "format": "ONNX", "entrypoint": "f0", "files": files}],
         "io": {
             "inputs": [{"name": "x", "dtype": "FP32", "shape": [1]}],
             "outputs": [{"name": "y", "dtype": "FP32", "shape": [1]}],
         },
-    }  # type: ignore[dict-item] # files are JSON
+    }
     if golden:
         body["golden"] = {"uri": golden, "sha256": SHA, "sizeBytes": 1}
     return EdgeModelSpec.model_validate(body)
@@ -106,8 +102,9 @@ def test_all_labels_of_one_grant_must_be_carried() -> None:
 
 
 def test_expressions_are_no_substitute_for_the_labels() -> None:
-    more = {"matchExpressions": [{"key": "tenant", "operator": "In", "values": ["plant"]}]}
-    assert refused(lambda: allowance("plant").check_rollout(rollout({}, **more))).reason == "NotGranted"
+    expressions = [{"key": "tenant", "operator": "In", "values": ["plant"]}]
+    spec = rollout({}, expressions=expressions)
+    assert refused(lambda: allowance("plant").check_rollout(spec)).reason == "NotGranted"
 
 
 @given(
