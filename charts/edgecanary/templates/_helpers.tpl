@@ -95,6 +95,34 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- (include "edgecanary.agent.settled" . | fromYaml).listen | splitList ":" | last }}
 {{- end }}
 
+{{/* The grants as rules, one a line. */}}
+{{- define "edgecanary.tenancy.rules" -}}
+{{- with .Values.tenancy.contact }}
+* contact {{ . }}
+{{- end }}
+{{- if .Values.tenancy.requireSecretLabel }}
+* secrets labelled
+{{- end }}
+{{- range $grant := .Values.tenancy.grants }}
+{{- $pairs := list }}
+{{- range $key, $value := $grant.nodeSelector.matchLabels }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- range $namespace := $grant.namespaces }}
+{{ $namespace }} nodes {{ join "," $pairs | default "*" }}
+{{- range $grant.prometheusHosts }}
+{{ $namespace }} prometheus {{ . }}
+{{- end }}
+{{- range $grant.objectStoreHosts }}
+{{ $namespace }} object-store {{ . }}
+{{- end }}
+{{- range $grant.downloadHosts }}
+{{ $namespace }} download {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What a container may not, whatever the profile. */}}
 {{- define "edgecanary.confined" -}}
 allowPrivilegeEscalation: false
