@@ -14,6 +14,7 @@ from edgecanary.base.reach import LocalRule
 from edgecanary.clients import tenancy as tenancy_module
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from edgecanary.clients.tenancy import GrantsFile, Tenancy
+from edgecanary.rollout.grants import Grants, parse_grants
 from tests.unit.agent.nodeplay import CAPABILITIES, Node, node, quiet, running
 from tests.unit.agent.releasing import NOW, Releases, rejected, statement, until
 from tests.unit.fileserver import Behaviour, FileServer, file_server
@@ -254,8 +255,12 @@ def test_rules_are_read_again_when_they_change_and_only_then(
     rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, reads = Tenancy(file=GrantsFile(rules)), list[str]()
-    usual = tenancy_module.parse_grants
-    monkeypatch.setattr(tenancy_module, "parse_grants", lambda text: reads.append(text) or usual(text))
+
+    def counted(text: str) -> Grants:
+        reads.append(text)
+        return parse_grants(text)
+
+    monkeypatch.setattr(tenancy_module, "parse_grants", counted)
     assert own.of("plant").granted == own.of("plant").granted
     assert len(reads) == 1
     stamp = own.stamp()

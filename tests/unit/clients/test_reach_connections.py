@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from urllib3.util.connection import create_connection
 
 from edgecanary.base.errors import NotAllowed, Unavailable, WrongAnswer
 from edgecanary.base.hosts import parse_rule
@@ -105,7 +106,7 @@ def test_the_other_end_of_the_socket_is_looked_at_before_a_byte_is_sent(
     server: FileServer, names: Names, tmp_path: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names(["10.255.0.1"])
-    usual = guard.create_connection
+    usual = create_connection
     monkeypatch.setattr(
         guard, "create_connection", lambda _, *rest, **more: usual(("127.0.0.1", server.port), *rest, **more)
     )
