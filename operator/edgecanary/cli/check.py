@@ -61,8 +61,8 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield _tried(f"the API server serves {kind}", partial(_list, kube, kind, options.namespace))
     if options.operator_url:
         url = options.operator_url.rstrip("/")
-        yield _tried("the operator is ready", lambda: _wait_ready(url, options.timeout_seconds))
-        yield _tried(f"the operator is version {__version__}", lambda: _same_version(url))
+        yield _tried("the operator is ready", partial(_wait_ready, url, options.timeout_seconds))
+        yield _tried(f"the operator is version {__version__}", partial(_same_version, url))
 
 
 def _tried(what: str, look: Callable[[], None]) -> Finding:
