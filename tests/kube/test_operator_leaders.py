@@ -64,9 +64,8 @@ def lab(
 def begin(lab: OperatorLab) -> tuple[Fleet, Journal]:
     journal = Journal(lab)
     widths: list[JsonObject] = [{"nodes": n} for n in range(1, len(STEPS))] + [{"percent": 100}]
-    steps: list[JsonObject] = [
-        {"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)
-    ]
+    named = zip(STEPS, widths, strict=True)
+    steps: list[JsonObject] = [{"name": name, "bakeSeconds": 0, **width} for name, width in named]
     lab.create(ROLLOUTS, lab.rollout_spec(*steps))
     patiently("it begins", lambda: lab.ready(ROLLOUTS) == ("Unknown", "NodesUpdating"))
     return Fleet(lab, NAMES), journal
