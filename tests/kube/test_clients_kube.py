@@ -131,12 +131,12 @@ class TestARealApiServer:
         access = Access.find(kubeconfig=control_plane.kubeconfig())
         held = KubeClient(access, user_agent="test", before_write=refuse)
         body = config_map("a", colour="red")
-        writes: tuple[Callable[[], object], ...] = (
+        writes: list[Callable[[], JsonObject]] = [
             lambda: held.create(CONFIG_MAPS, body, namespace=namespace),
             lambda: held.replace(CONFIG_MAPS, "a", body, namespace=namespace),
             lambda: held.merge(CONFIG_MAPS, "a", body, namespace=namespace),
             lambda: held.replace_status(ROLLOUTS, "a", body, namespace=namespace),
-        )
+        ]
         for write in writes:
             with pytest.raises(Conflict, match="not now"):
                 write()

@@ -64,10 +64,10 @@ def lab(
 
 def begin(lab: OperatorLab) -> tuple[Fleet, Journal]:
     journal = Journal(lab)
-    widths = [{"nodes": n} for n in range(1, len(STEPS))] + [{"percent": 100}]
     steps: list[JsonObject] = [
-        {"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)
+        {"name": name, "bakeSeconds": 0, "nodes": count} for count, name in enumerate(STEPS[:-1], 1)
     ]
+    steps.append({"name": STEPS[-1], "bakeSeconds": 0, "percent": 100})
     lab.create(ROLLOUTS, lab.rollout_spec(*steps))
     patiently("it begins", lambda: lab.ready(ROLLOUTS) == ("Unknown", "NodesUpdating"))
     return Fleet(lab, NAMES), journal
