@@ -1,11 +1,14 @@
 """How to reach the API server and as whom: kubeconfig or the pod's service account."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import urllib3
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.incluster_config import (
     SERVICE_HOST_ENV_NAME,
@@ -108,6 +111,39 @@ class Access:
         client = ApiClient(self._configuration)
         client.user_agent = user_agent
         return client
+
+    def transport(self, *, user_agent: str, connections: int) -> "LibraryTransport":
+        """A transport for KubeClient."""
+        return LibraryTransport(self.api_client(user_agent=user_agent, connections=connections))
+
+
+class LibraryTransport:
+    """A transport over the Kubernetes client library, which renews tokens by itself."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Mapping[str, object] | None,
+        timeout: tuple[float, float],
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer. Raises OSError and urllib3's HTTPError."""
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        url = self._client.configuration.host + path
+        try:
+            answer = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+        except ApiException as error:
+            raise OSError(str(error)) from error
+        response: urllib3.BaseHTTPResponse = answer.response
+        return response
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()  # type: ignore[no-untyped-call]
 
 
 def own_namespace() -> str | None:

@@ -2,19 +2,18 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client.exceptions import ApiException
 from pydantic import Field, ValidationError
 
 from edgecanary.api.fields import ApiModel, JsonObject
 from edgecanary.base.errors import Conflict, EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
-from edgecanary.clients.access import Access
 from edgecanary.clients.resources import SECRETS, Resource
+from edgecanary.clients.transport import Gateway
 
 T = TypeVar("T")
 
@@ -25,6 +24,8 @@ _OBJECT_BYTES = 8 * 2**20
 _PAGE_BYTES = 64 * 2**20
 _PAGE_ITEMS = 250
 _LIST_ATTEMPTS = 3
+_CHUNK = 2**16
+_WATCH_GRACE = 15.0
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,20 @@ class _Call:
     body: Mapping[str, object] | None = None
     content_type: str = "application/json"
     limit: int = _OBJECT_BYTES
+    accept: str = "application/json"
 
 
-class _Expired(EdgecanaryError):
-    """A list took so long that the server forgot where it began."""
+class Expired(EdgecanaryError):
+    """The server no longer knows the moment at which a list or a watch is to go on."""
+
+
+class Forbidden(Unavailable):
+    """We may not do this; `resource` and `verb` say what it would take."""
+
+    def __init__(self, message: str, resource: Resource, verb: str) -> None:
+        super().__init__("Forbidden", message)
+        self.resource = resource
+        self.verb = verb
 
 
 class _Status(ApiModel):
@@ -83,7 +94,7 @@ class KubeClient:
 
     def __init__(
         self,
-        access: Access,
+        access: Gateway,
         *,
         user_agent: str,
         connections: int = 8,
@@ -92,7 +103,8 @@ class KubeClient:
         before_write: Callable[[], None] | None = None,
     ) -> None:
         """`before_write` is called right before each write is sent; what it raises keeps the write back."""
-        self._client = access.api_client(user_agent=user_agent, connections=connections)
+        self._transport = access.transport(user_agent=user_agent, connections=connections)
+        self._agent = user_agent
         self._timeouts = timeouts or Timeouts()
         self._observe = observe
         self._before_write = before_write
@@ -103,16 +115,24 @@ class KubeClient:
         return self._json(_Call("get", "GET", path, resource, _label(resource, name, namespace)))
 
     def list_all(
-        self, resource: Resource, read: Callable[[JsonObject], T], *, namespace: str | None = None
+        self,
+        resource: Resource,
+        read: Callable[[JsonObject], T],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        name: str = "",
     ) -> Listing[T]:
         """All objects of the kind as `read` gives them, fetched page by page so that few are held whole.
 
-        Raises NotFound when the server does not know the kind.
+        `labels` is a label selector, `name` the only name to list; empty ones select all. Raises NotFound when
+        the server does not know the kind.
         """
+        narrow = {**({"labelSelector": labels} if labels else {}), **_only(name)}
         for _ in range(_LIST_ATTEMPTS):
             try:
-                return self._list_once(resource, read, namespace)
-            except _Expired:
+                return self._list_once(resource, read, namespace, narrow)
+            except Expired:
                 continue
         raise Unavailable("ListExpired", f"the list of {resource} changed faster than it could be read")
 
@@ -128,9 +148,53 @@ class KubeClient:
         """
         return self._replace(resource, name, body, namespace)
 
-    def merge(self, resource: Resource, name: str, patch: JsonObject, *, namespace: str) -> JsonObject:
-        """JSON merge patch. Raises NotFound, Conflict and InvalidInput."""
-        path = resource.path(namespace=namespace, name=name)
+    def watch(
+        self, resource: Resource, *, namespace: str, name: str, version: str, seconds: int
+    ) -> Iterator[JsonObject]:
+        """What happens to the object after `version`, as the API's watch events, for so many seconds.
+
+        Raises Expired when the server no longer knows the version, Unavailable when the watch breaks, NotFound
+        when the server does not know the kind.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+            **_only(name),
+        }
+        path = f"{resource.path(namespace=namespace)}?{urlencode({**query, 'resourceVersion': version})}"
+        call = _Call("watch", "GET", path, resource, _label(resource, name, namespace))
+        try:
+            response = self._open(call, seconds + _WATCH_GRACE)
+            try:
+                if response.status >= 300:
+                    raise _failure(call, response.status, response.read(_OBJECT_BYTES))
+                yield from _events(response, call)
+            finally:
+                response.close()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _unreachable(call, error) from error
+
+    def ask(self, path: str, resource: Resource, *, accept: str = "application/json") -> JsonObject:
+        """What another path answers, such as that of a group. `resource` is whom errors name."""
+        return self._json(_Call("get", "GET", path, resource, path, accept=accept))
+
+    def merge(
+        self,
+        resource: Resource,
+        name: str,
+        patch: JsonObject,
+        *,
+        namespace: str,
+        manager: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """JSON merge patch, by a field manager. With `dry_run` the server checks it and writes nothing.
+
+        A `metadata.resourceVersion` in the patch makes it conditional. Raises NotFound, Conflict and InvalidInput.
+        """
+        query = {**({"fieldManager": manager} if manager else {}), **({"dryRun": "All"} if dry_run else {})}
+        path = resource.path(namespace=namespace, name=name) + (f"?{urlencode(query)}" if query else "")
         label = _label(resource, name, namespace)
         return self._json(
             _Call("patch", "PATCH", path, resource, label, patch, "application/merge-patch+json")
@@ -147,15 +211,19 @@ class KubeClient:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._client.close()  # type: ignore[no-untyped-call]
+        self._transport.close()
 
     def _list_once(
-        self, resource: Resource, read: Callable[[JsonObject], T], namespace: str | None
+        self,
+        resource: Resource,
+        read: Callable[[JsonObject], T],
+        namespace: str | None,
+        narrow: Mapping[str, str],
     ) -> Listing[T]:
         items: list[T] = []
         version = token = ""
         while True:
-            query = {"limit": str(_PAGE_ITEMS), **({"continue": token} if token else {})}
+            query = {"limit": str(_PAGE_ITEMS), **narrow, **({"continue": token} if token else {})}
             path = f"{resource.path(namespace=namespace)}?{urlencode(query)}"
             label = _label(resource, "", namespace)
             page = self._json(_Call("list", "GET", path, resource, label, limit=_PAGE_BYTES))
@@ -194,33 +262,21 @@ class KubeClient:
         status, content = self._send(call)
         if status >= 300:
             raise _failure(call, status, content)
-        try:
-            answer = json.loads(content)
-        except ValueError as error:
-            raise WrongAnswer(
-                "ApiServerGarbage", f"{call.what}: the API server's answer is not JSON"
-            ) from error
-        if not isinstance(answer, dict):
-            raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not an object")
-        return answer
+        return _object(content, call)
 
     def _send(self, call: _Call) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", "User-Agent": self._client.user_agent}
+        try:
+            answer = self._open(call, self._timeouts.read)
+            return answer.status, _bounded(answer, call)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _unreachable(call, error) from error
+
+    def _open(self, call: _Call, read_seconds: float) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": call.accept, "User-Agent": self._agent}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], call.path, call.method, None)
-        try:
-            answer = self._client.call_api(
-                call.method,
-                self._client.configuration.host + call.path,
-                headers,
-                call.body,
-                _request_timeout=(self._timeouts.connect, self._timeouts.read),
-            )
-            return answer.status, _bounded(answer.response, call)
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            message = f"{call.what}: the API server does not answer: {_words(error)}"
-            raise Unavailable("ApiServerUnreachable", message) from error
+        timeout = (self._timeouts.connect, read_seconds)
+        return self._transport.send(call.method, call.path, headers, call.body, timeout)
 
 
 class Secrets:
@@ -244,7 +300,34 @@ class _Secret(ApiModel):
     data: dict[str, str] = Field(default_factory=dict)
 
 
-def _bounded(response: urllib3.HTTPResponse, call: _Call) -> bytes:
+def _unreachable(call: _Call, error: Exception) -> Unavailable:
+    message = f"{call.what}: the API server does not answer: {_words(error)}"
+    return Unavailable("ApiServerUnreachable", message)
+
+
+def _events(response: urllib3.BaseHTTPResponse, call: _Call) -> Iterator[JsonObject]:
+    """The lines of a watch, each an object."""
+    rest = b""
+    while chunk := response.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > call.limit:
+            raise WrongAnswer("ApiServerGarbage", f"{call.what}: an event is longer than {call.limit} bytes")
+        for line in lines:
+            if line.strip():
+                yield _object(line, call)
+
+
+def _object(content: bytes, call: _Call) -> JsonObject:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not JSON") from error
+    if not isinstance(answer, dict):
+        raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not an object")
+    return answer
+
+
+def _bounded(response: urllib3.BaseHTTPResponse, call: _Call) -> bytes:
     """The whole body, with the connection given back, or an error when it is too long."""
     content = response.read(call.limit + 1)
     if len(content) > call.limit:
@@ -271,7 +354,7 @@ def _failure(call: _Call, code: int, content: bytes) -> EdgecanaryError:
         case 409:
             return Conflict(status.reason or "Conflict", message)
         case 410:
-            return _Expired("Expired", message)
+            return Expired("Expired", message)
         case 400 | 413 | 415 | 422:
             return InvalidInput("", message, reason=status.reason or "Invalid")
     return Unavailable(status.reason or f"ApiServerAnswered{code}", message)
@@ -283,7 +366,12 @@ def _forbidden(call: _Call, status: _Status) -> EdgecanaryError:
     plural = call.resource.plural + ("/status" if "/status" in call.path else "")
     rule = f'apiGroups: ["{call.resource.group}"], resources: ["{plural}"], verbs: ["{call.verb}"]'
     message = f"{call.what}: the API server forbids it: {status.message}; grant a role with {rule}"
-    return Unavailable("Forbidden", message)
+    return Forbidden(message, call.resource, call.verb)
+
+
+def _only(name: str) -> dict[str, str]:
+    """The query parameter that narrows a list or a watch to one object."""
+    return {"fieldSelector": f"metadata.name={name}"} if name else {}
 
 
 def _label(resource: Resource, name: str, namespace: str | None) -> str:
