@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from edgecanary.base.errors import EdgecanaryError
 
@@ -17,18 +17,31 @@ class _Failed:
 
 
 class Feed(Generic[T]):
-    """What sources bring, in the order in which it comes. The threads end with the program."""
+    """What sources bring, in the order in which it comes. A context manager; its threads end soon after it."""
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[T | _Failed] = queue.SimpleQueue()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def sleep(self, seconds: float) -> None:
+        """Waits so long, or until the feed has ended."""
+        self._ended.wait(seconds)
 
     def read(self, source: Iterable[T]) -> None:
         """Takes in all that the source gives, from now on."""
         threading.Thread(target=self._forward, args=(source,), daemon=True).start()
 
-    def put(self, news: T) -> None:
-        """One piece of news."""
-        self._news.put(news)
+    def refresh(self, work: Callable[[], tuple[T, float]]) -> "Refresher":
+        """What slow work gives, done whenever it is asked for, and not before so many seconds have passed."""
+        asked = threading.Event()
+        threading.Thread(target=self._repeat, args=(work, asked), daemon=True).start()
+        return Refresher(asked)
 
     def next(self, seconds: float | None) -> T | None:
         """The next piece of news, None when none came within so many seconds (None: for ever).
@@ -46,27 +59,28 @@ class Feed(Generic[T]):
     def _forward(self, source: Iterable[T]) -> None:
         try:
             for news in source:
+                if self._ended.is_set():
+                    return
                 self._news.put(news)
         except EdgecanaryError as error:
             self._news.put(_Failed(error))
 
+    def _repeat(self, work: Callable[[], tuple[T, float]], asked: threading.Event) -> None:
+        while not self._ended.is_set():
+            if not asked.wait(1.0):
+                continue
+            asked.clear()
+            news, pause = work()
+            self._news.put(news)
+            self._ended.wait(pause)
+
 
 class Refresher:
-    """Does something slow in a thread of its own whenever it is asked to, and never too often."""
+    """Asks for slow work to be done once more."""
 
-    def __init__(self, work: Callable[[], float]) -> None:
-        """`work` returns after how many seconds it may be done again."""
-        self._work = work
-        self._asked = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
+    def __init__(self, asked: threading.Event) -> None:
+        self._asked = asked
 
     def ask(self) -> None:
-        """Have it done once more, soon."""
+        """Have it done soon."""
         self._asked.set()
-
-    def _run(self) -> None:
-        pause = threading.Event()
-        while True:
-            self._asked.wait()
-            self._asked.clear()
-            pause.wait(self._work())

@@ -119,9 +119,14 @@ def print_changed(changed: Changed, options: argparse.Namespace) -> None:
 
 def wait_for_echo(cluster: Cluster, options: argparse.Namespace, seen: Callable[[Rollout], bool]) -> Exit:
     """Waits until the status shows that the operator has acted, and says what it says then."""
+    what = Followed(ROLLOUTS, cluster.namespace, options.name)
+    with Feed[Happening]() as feed:
+        feed.read(follow(cluster.kube, what, sleep=feed.sleep))
+        return _until(feed, options, seen)
+
+
+def _until(feed: Feed[Happening], options: argparse.Namespace, seen: Callable[[Rollout], bool]) -> Exit:
     end = time.monotonic() + options.timeout if options.timeout >= 0 else None
-    feed: Feed[Happening] = Feed()
-    feed.read(follow(cluster.kube, Followed(ROLLOUTS, cluster.namespace, options.name)))
     while True:
         news = feed.next(None if end is None else max(0.0, end - time.monotonic()))
         if isinstance(news, Absent):

@@ -43,8 +43,13 @@ class _Waiting:
     def run(self, rollout: Rollout) -> int:
         """Looks whenever the Rollout changes."""
         meta = rollout.metadata
-        feed: Feed[Happening] = Feed()
-        feed.read(follow(self._cluster.kube, Followed(ROLLOUTS, meta.namespace, meta.name)))
+        what = Followed(ROLLOUTS, meta.namespace, meta.name)
+        with Feed[Happening]() as feed:
+            feed.read(follow(self._cluster.kube, what, sleep=feed.sleep))
+            return self._until(rollout, feed)
+
+    def _until(self, rollout: Rollout, feed: Feed[Happening]) -> int:
+        meta = rollout.metadata
         while True:
             found = self._look(rollout)
             if found.reach is not Reach.NOT_YET:

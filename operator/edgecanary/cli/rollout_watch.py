@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from edgecanary.base.errors import NotFound
 from edgecanary.cli import terminal
 from edgecanary.cli.cluster import Cluster, session
 from edgecanary.cli.exits import Exit
-from edgecanary.cli.feed import Feed, Refresher
+from edgecanary.cli.feed import Feed
 from edgecanary.cli.fleet_look import look_at_fleet
 from edgecanary.cli.live import LiveText
 from edgecanary.cli.rollout_find import find_rollout
@@ -25,6 +26,7 @@ from edgecanary.rollout.why import Explanation, Standing
 _REDRAW_SECONDS = 1.0
 _SETTLE_SECONDS = 0.5
 """A change of the Rollout and what the nodes say of it come one after the other: shown together."""
+_LONGEST_SETTLE_SECONDS = 5.0
 
 _LABEL = 11
 
@@ -47,10 +49,9 @@ def run(options: argparse.Namespace) -> int:
     """Shows the Rollout until it ends, if that is asked for, or until Ctrl-C; returns the exit code."""
     with session(options) as cluster:
         first = find_rollout(cluster.kube, cluster.namespace, options.name)
-        watch = _Watch(cluster, first, options)
-        if terminal.is_terminal():
-            return watch.live()
-        return watch.blocks()
+        with Feed[Happening | Fleet]() as feed:
+            watch = _Watch(cluster, first, options, feed)
+            return watch.live() if terminal.is_terminal() else watch.blocks()
 
 
 def ended(told: Explanation, *, fresh: bool) -> Exit | None:
@@ -63,20 +64,26 @@ def ended(told: Explanation, *, fresh: bool) -> Exit | None:
 class _Watch:
     """One Rollout being followed."""
 
-    def __init__(self, cluster: Cluster, first: Rollout, options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        first: Rollout,
+        options: argparse.Namespace,
+        feed: Feed[Happening | Fleet],
+    ) -> None:
         self._options = options
         self._seen = _Seen(first)
         self._signs = terminal.signs()
-        self._feed: Feed[Happening | Fleet] = Feed()
+        self._feed = feed
 
-        def look() -> float:
+        def look() -> tuple[Fleet, float]:
             found = look_at_fleet(cluster, self._seen.rollout, options.system_namespace)
-            self._feed.put(found.fleet)
-            return found.pause_seconds
+            return found.fleet, found.pause_seconds
 
-        self._refresher = Refresher(look)
+        self._refresher = feed.refresh(look)
         meta = first.metadata
-        self._feed.read(follow(cluster.kube, Followed(ROLLOUTS, meta.namespace, meta.name)))
+        what = Followed(ROLLOUTS, meta.namespace, meta.name)
+        feed.read(follow(cluster.kube, what, sleep=feed.sleep))
         self._refresher.ask()
 
     def live(self) -> int:
@@ -106,9 +113,10 @@ class _Watch:
                 return code
 
     def _settle(self) -> None:
-        """Waits for news, and until no more comes."""
+        """Waits for news, and until no more comes for a moment."""
         self._take(None)
-        while self._take(_SETTLE_SECONDS):
+        end = time.monotonic() + _LONGEST_SETTLE_SECONDS
+        while self._take(_SETTLE_SECONDS) and time.monotonic() < end:
             pass
 
     def _take(self, seconds: float | None) -> bool:
