@@ -171,17 +171,12 @@ def _state(step: StepPicture, told: Explanation, manner: Manner) -> str:
     if step.bake_until is None:
         begun = f", begun {_moment(step.began, manner)}" if step.began else ""
         return f"{told.reason}{begun}"
-    if told.reason == "Baking":
+    over = manner.now is not None and step.bake_until <= manner.now
+    if told.reason == "Baking" and not over:
         return f"baking, {_left(step.bake_until, manner)}"
-    return (
-        f"{told.reason}, bake over since {_moment(step.bake_until, manner)}"
-        if _past(step, manner)
-        else told.reason
-    )
-
-
-def _past(step: StepPicture, manner: Manner) -> bool:
-    return manner.now is None or (step.bake_until is not None and step.bake_until <= manner.now)
+    if over or manner.now is None:
+        return f"{told.reason}, bake over since {_moment(step.bake_until, manner)}"
+    return told.reason
 
 
 def _left(end: datetime, manner: Manner) -> str:
