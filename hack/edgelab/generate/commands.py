@@ -91,7 +91,7 @@ def _default(action: argparse.Action) -> str:
     if action.required and action.option_strings:
         return "required"
     found = action.default
-    if found in (None, "", False, argparse.SUPPRESS) or not action.option_strings:
+    if found is None or found is False or found in ("", argparse.SUPPRESS) or not action.option_strings:
         return ""
     return f"`{found:g}`" if isinstance(found, float) else f"`{found}`"
 

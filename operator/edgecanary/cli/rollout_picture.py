@@ -85,7 +85,8 @@ def _notes(found: Picture) -> tuple[str, ...]:
 def _head(found: Picture, manner: Manner) -> Iterator[Line]:
     told = found.explanation
     sign, style = _standing(found, manner.signs)
-    since = f" since {_moment(told.since, manner)}" if told.since else ""
+    begun = told.waiting.since if told.waiting is not None else told.since
+    since = f" since {_moment(begun, manner)}" if begun else ""
     yield fact("Rollout", Span(f"{told.namespace}/{told.name}", Style.BOLD), width=_LABEL)
     yield fact("Status", Span(f"{sign} {told.reason}", style), Span(since), width=_LABEL)
     yield from wrapped("", told.message, width=_LABEL)

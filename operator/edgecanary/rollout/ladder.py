@@ -104,9 +104,12 @@ def _began(rollout: Rollout, position: int) -> datetime | None:
     """When an earlier step of the attempt began, where that is known."""
     analysis, current = rollout.status.analysis, rollout.status.step
     times = analysis.step_times if analysis else ()
-    if current is None or current.index + 1 != len(times) or position >= len(times):
+    if current is None or not times:
         return None
-    return times[position]
+    # A promotion past all gates entered the last step from wherever it was: the last time is that step's.
+    jumped = current.skips_gates and current.index + 1 != len(times)
+    known = times[:-1] if jumped else times if current.index + 1 == len(times) else ()
+    return known[position] if position < len(known) else None
 
 
 def _bake_until(rollout: Rollout, step: Step) -> datetime | None:

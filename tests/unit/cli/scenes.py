@@ -50,7 +50,7 @@ def plant() -> Stage:
     for place, name in enumerate(list(stage.nodes)):
         stage.relabel(name, {"hardware": "npu" if place < 10 else "cpu"})
     stage = stage.promoted_at_once()
-    stage.set_online("node-17", False)
+    stage.set_online("node-20", False)
     stage.model = model("2.0.0", generation=2)
     return stage
 
