@@ -6,6 +6,7 @@ valid and says what is wrong, so that this one only has to be fast.
 
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import simdjson
@@ -13,7 +14,7 @@ import simdjson
 from edgecanary.agent.runtime.base import Array
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BUFFERS: Mapping[str, tuple[str, str]] = {
+_BUFFERS: Mapping[str, tuple[Literal["d", "i", "u"], str]] = {
     "f": ("d", "<f8"),
     "i": ("i", "<i8"),
     "u": ("u", "<u8"),
@@ -53,7 +54,7 @@ def parse(data: bytearray | memoryview) -> object:
 
     Raises ValueError when it is not JSON, RecursionError when it is nested too deeply.
     """
-    if data[:3] != _BYTE_ORDER_MARK:
+    if bytes(data[:3]) != _BYTE_ORDER_MARK:
         try:
             found = simdjson.Parser().parse(data)
             if isinstance(found, simdjson.Object):

@@ -166,6 +166,7 @@ class InferenceServer:
 
     def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "asyncio.Future[None] | None":
         retired = self._registry.switch(key, active)
+        self._app.retire(retired)
         if retired is None:
             return None
         _end_shadow(retired)

@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import simdjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +15,10 @@ from edgecanary.agent.tensors import NUMPY_TYPES, TensorType
 
 NUMERIC = sorted(set(NUMPY_TYPES) - {"BYTES", "BOOL"})
 integers = st.integers(-(2**70), 2**70) | st.integers(-130, 260)
-numbers = integers | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.1, -0.0, 1e39, 1e-46])
-values = numbers | st.sampled_from([True, None, "1", [1], [], {}])
+numbers = (
+    integers | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.1, -0.0, 1e39, 1e-46])
+)
+values: st.SearchStrategy[object] = numbers | st.sampled_from([True, None, "1", [1], [], {}])
 
 
 class NoNumbers(Exception):
@@ -33,7 +36,7 @@ def outcome(body: bytes, tensor: TensorType) -> tuple[str, bytes]:
 
 def by_python(body: bytes, tensor: TensorType) -> tuple[str, bytes]:
     """The same without the native parser."""
-    with patch.object(jsonreading.simdjson, "Parser", side_effect=ValueError):
+    with patch.object(simdjson, "Parser", side_effect=ValueError):
         return outcome(body, tensor)
 
 
