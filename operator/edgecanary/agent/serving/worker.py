@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
+from edgecanary.agent import host
 from edgecanary.agent.serving.messages import Response
 
 log = logging.getLogger(__name__)
@@ -170,11 +171,14 @@ class Worker:
 
     _lane: Lane | None = None
 
-    def __init__(self, name: str, *, max_batch: int = 1, max_delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self, name: str, *, max_batch: int = 1, max_delay_seconds: float = 0.0, niceness: int = 0
+    ) -> None:
         """With `max_batch` above 1, up to so many tickets that wait at once are answered together.
 
-        The first of them waits at most `max_delay_seconds` for others.
+        The first of them waits at most `max_delay_seconds` for others. With `niceness` the thread gives way to others.
         """
+        self._niceness = niceness
         self._queue: SimpleQueue[Ticket | Call[object] | None] = SimpleQueue()
         self._max_batch = max_batch
         self._max_delay_seconds = max_delay_seconds
@@ -246,6 +250,8 @@ class Worker:
             self._lane.ring()
 
     def _work(self) -> None:
+        if self._niceness:
+            host.lower_priority(self._niceness)
         while True:
             item = self._next if self._next is not None else self._take()
             self._next = None
