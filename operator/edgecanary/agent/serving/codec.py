@@ -41,6 +41,7 @@ _RULES = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers"
 
 
 _NONE: Mapping[str, object] = {}
+_PLAIN = (str, int, float)
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,8 @@ def _from_binary(data: memoryview, shape: tuple[int, ...], dtype: str, field: st
     if dtype == "BOOL" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
         raise _bad(field, "binary BOOL data must be bytes of 0 or 1")
     # Binary tensors may start at any byte, which not every processor reads.
-    return np.require(np.frombuffer(data, target).reshape(shape), requirements=["C", "A"])
+    array = np.frombuffer(data, target).reshape(shape)
+    return array if array.flags.aligned else array.copy()
 
 
 def _texts(data: memoryview, count: int, field: str) -> list[str]:
@@ -334,7 +336,7 @@ def _flag(parameters: Mapping[str, object], name: str, *, default: bool) -> bool
 def _parameters(content: Mapping[str, object], field: str) -> Mapping[str, object]:
     parameters = _object(content.get("parameters", _NONE), f"{field}.parameters")
     for name, value in parameters.items():
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, _PLAIN):
             raise _bad(
                 f"{field}.parameters.{name}", f"is {_shown(value)}, must be a text, a number, true or false"
             )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import orjson
 import simdjson
 
 from edgecanary.agent.runtime.base import Array
@@ -54,13 +55,16 @@ def parse(data: bytearray | memoryview) -> object:
 
     Raises ValueError when it is not JSON, RecursionError when it is nested too deeply.
     """
-    if bytes(data[:3]) != _BYTE_ORDER_MARK:
-        try:
+    try:
+        if not isinstance(data, bytearray):
+            # Binary tensors follow: there are few numbers in it.
+            return orjson.loads(data)
+        if not data.startswith(_BYTE_ORDER_MARK):
             found = simdjson.Parser().parse(data)
             if isinstance(found, simdjson.Object):
-                return _opened(found, data) if isinstance(data, bytearray) else found.as_dict()
-        except _REFUSED:
-            pass
+                return _opened(found, data)
+    except _REFUSED:
+        pass
     return _DECODER.decode(str(data, "utf-8"))
 
 
