@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -131,12 +131,13 @@ class TestARealApiServer:
         access = Access.find(kubeconfig=control_plane.kubeconfig())
         held = KubeClient(access, user_agent="test", before_write=refuse)
         body = config_map("a", colour="red")
-        for write in (
+        writes: list[Callable[[], JsonObject]] = [
             lambda: held.create(CONFIG_MAPS, body, namespace=namespace),
             lambda: held.replace(CONFIG_MAPS, "a", body, namespace=namespace),
             lambda: held.merge(CONFIG_MAPS, "a", body, namespace=namespace),
             lambda: held.replace_status(ROLLOUTS, "a", body, namespace=namespace),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(Conflict, match="not now"):
                 write()
         assert held.list_all(CONFIG_MAPS, lambda body: body, namespace=namespace).items == ()

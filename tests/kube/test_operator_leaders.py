@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS
 from edgelab.controlplane import ControlPlane
 from edgelab.modelzoo import ZooModel
@@ -62,8 +63,10 @@ def lab(
 
 def begin(lab: OperatorLab) -> tuple[Fleet, Journal]:
     journal = Journal(lab)
-    widths = [{"nodes": n} for n in range(1, len(STEPS))] + [{"percent": 100}]
-    steps = [{"name": name, "bakeSeconds": 0, **width} for name, width in zip(STEPS, widths, strict=True)]
+    steps: list[JsonObject] = [
+        {"name": name, "bakeSeconds": 0, "nodes": count} for count, name in enumerate(STEPS[:-1], 1)
+    ]
+    steps.append({"name": STEPS[-1], "bakeSeconds": 0, "percent": 100})
     lab.create(ROLLOUTS, lab.rollout_spec(*steps))
     patiently("it begins", lambda: lab.ready(ROLLOUTS) == ("Unknown", "NodesUpdating"))
     return Fleet(lab, NAMES), journal

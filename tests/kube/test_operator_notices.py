@@ -23,6 +23,7 @@ from tests.unit.receiver import Receiver, receiving
 
 GUIDE = "docs/guides/notifications.md"
 SECRET = "a secret that both sides know"
+PATIENCE = 240.0
 PROMOTED = "dev.edgecanary.rollout.promoted"
 ROLLED_BACK = "dev.edgecanary.rollout.rolledback"
 
@@ -159,6 +160,11 @@ def start_receiver(processes: Supervisor, port: int, folder: Path) -> Process:
     return processes.start("receiver", [sys.executable, script, str(port)], env={"SECRET": SECRET})
 
 
+def start(lab: OperatorLab, flags: tuple[str, ...]) -> None:
+    lab.start(*flags, ready=False)
+    until("the operator is ready", lambda: lab.probe("/readyz")[0] == 200, seconds=PATIENCE)
+
+
 def lines(receiver: Process) -> list[list[str]]:
     """Type, subject and message of each event that the guide's receiver has accepted."""
     return [
@@ -184,18 +190,18 @@ def test_an_approval_and_a_promotion_reach_the_guides_receiver_though_it_is_late
             {"name": "all", "percent": 100, "bakeSeconds": 0},
         ),
     )
-    lab.start(*flags)
+    start(lab, flags)
     fleet = Fleet(lab, NAMES)
-    fleet.obey_until("AwaitingApproval")
+    fleet.obey_until("AwaitingApproval", seconds=PATIENCE)
     failed = 'edgecanary_operator_notifications_total{outcome="failed"}'
-    until("it has tried in vain", lambda: lab.metric(failed) >= 1)
+    until("it has tried in vain", lambda: lab.metric(failed) >= 1, seconds=PATIENCE)
     receiver = start_receiver(processes, port, tmp_path)
-    until("the approval is asked for", lambda: len(lines(receiver)) == 1)
+    until("the approval is asked for", lambda: len(lines(receiver)) == 1, seconds=PATIENCE)
     lab.process.kill()
     lab.annotate("promote", "go")
-    lab.start(*flags)
-    fleet.obey_until("Promoted")
-    until("the promotion is told", lambda: len(lines(receiver)) == 2)
+    start(lab, flags)
+    fleet.obey_until("Promoted", seconds=PATIENCE)
+    until("the promotion is told", lambda: len(lines(receiver)) == 2, seconds=PATIENCE)
     place = f"{lab.namespace}/pump"
     (asked, promoted) = lines(receiver)
     assert asked[:2] == ["dev.edgecanary.rollout.approvalneeded", place]
