@@ -128,9 +128,7 @@ class Site:
     def act(self) -> None:
         """The operator takes in the annotations and the pause that were written, plans, and writes its status."""
         stored = self.stored()
-        metadata = self.stage.rollout.metadata.model_copy(
-            update={"annotations": stored.metadata.annotations}
-        )
+        metadata = self.stage.rollout.metadata.model_copy(update={"annotations": stored.metadata.annotations})
         spec = self.stage.rollout.spec.model_copy(update={"paused": stored.spec.paused})
         self.stage.rollout = self.stage.rollout.model_copy(update={"metadata": metadata, "spec": spec})
         self.stage.reconcile()

@@ -145,9 +145,7 @@ def test_a_dry_run_writes_nothing_and_shows_what_would_be(site: Site, how: str) 
     assert site.stored().spec.paused is False
 
 
-def test_others_who_write_meanwhile_are_not_overwritten(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_who_write_meanwhile_are_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the write another person resumes what was decided on: it is looked at anew."""
     from edgecanary.clients.kube import KubeClient  # noqa: PLC0415
 

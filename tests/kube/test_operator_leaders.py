@@ -205,6 +205,6 @@ def test_an_operator_that_is_alone_leads(pair: Pair, processes: Supervisor) -> N
     """Without --leader-elect there is no Lease to wait for."""
     lab = OperatorLab(pair.control_plane, processes, "nowhere", system=SYSTEM)
     lab.start()
-    patiently("it leads", lambda: lab.metric("edgecanary_operator_leader") == 1)
+    patiently("it leads", lambda: lab.metric("edgecanary_leader") == 1)
     assert lab.find(MODEL_RELEASES) is None
     lab.stop()

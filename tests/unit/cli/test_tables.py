@@ -44,10 +44,20 @@ def nodes() -> tuple[NodeSummary, ...]:
         result="ProbeFailed",
         message="output score differs by 0.3",
         rejected=[CANARY],
-        probe={"variant": "fp32", "loadMilliseconds": 41, "latencyP95Milliseconds": 3, "peakMemoryBytes": 2**24},
+        probe={
+            "variant": "fp32",
+            "loadMilliseconds": 41,
+            "latencyP95Milliseconds": 3,
+            "peakMemoryBytes": 2**24,
+        },
     )
     return summarise(
-        {"edge-01": ready, "edge-02": away, "edge-03": ready, "edge-04": NodeRecord({}, ready=True, uid="new")},
+        {
+            "edge-01": ready,
+            "edge-02": away,
+            "edge-03": ready,
+            "edge-04": NodeRecord({}, ready=True, uid="new"),
+        },
         {"edge-01": active, "edge-02": reverted, "edge-04": active, "edge-05": active},
         version_names([baking()]),
         namespace=None,

@@ -51,5 +51,7 @@ def test_the_guide_to_the_plugin_names_every_action_and_goal() -> None:
     text = page(PLUGIN)
     for action in ACTIONS:
         assert f"kubectl edgecanary {action} " in text or f"`{action} NAME" in text, action
-    goals = {word.split("=")[0] for word in code_words(" ".join(column(section(text, "Wait"), 0)))} - {"--for"}
+    goals = {word.split("=")[0] for word in code_words(" ".join(column(section(text, "Wait"), 0)))} - {
+        "--for"
+    }
     assert goals == set(GoalKind)

@@ -41,7 +41,9 @@ def test_the_sum_over_the_strata_is_what_the_status_says(seconds: float) -> None
         stage.rollout.model_copy(
             update={
                 "spec": stage.rollout.spec.model_copy(
-                    update={"strategy": stage.rollout.spec.strategy.model_copy(update={"max_failed_nodes": 5})}
+                    update={
+                        "strategy": stage.rollout.spec.strategy.model_copy(update={"max_failed_nodes": 5})
+                    }
                 )
             }
         )

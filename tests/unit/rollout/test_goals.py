@@ -93,7 +93,9 @@ def test_a_step_is_met_when_it_begins_and_stays_met() -> None:
 
 
 def test_a_step_that_the_rollout_does_not_have_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"must be a step of the Rollout \(first, quarter, all\), got 'third'"):
+    with pytest.raises(
+        InvalidInput, match=r"must be a step of the Rollout \(first, quarter, all\), got 'third'"
+    ):
         look(Goal(GoalKind.STEP, "third"), baking().rollout)
 
 
