@@ -64,7 +64,7 @@ class Pair:
     replicas: list[Replica] = field(default_factory=list)
 
     def join(self, supervisor: Supervisor, folder: Path, user: str) -> None:
-        """Adds a replica with the roles of config/rbac, not started yet."""
+        """Adds a replica with the chart's roles, not started yet."""
         plane, port = self.control_plane, free_port()
         plane.kubectl(
             "create", "clusterrolebinding", user, "--clusterrole=edgecanary-operator", f"--user={user}"
@@ -74,7 +74,7 @@ class Pair:
                 "create",
                 "rolebinding",
                 user,
-                "--role=edgecanary-operator",
+                "--role=edgecanary-operator-leader",
                 f"--user={user}",
                 f"--namespace={SYSTEM}",
             )

@@ -15,8 +15,8 @@ from typing import cast
 import pytest
 import yaml
 
-from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, ROLLOUTS
+from edgelab.api import JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.helm import CHART, NAMESPACE, Helm, HelmError
 from edgelab.modelzoo import ZooModel
@@ -91,9 +91,8 @@ def begin(lab: OperatorLab) -> None:
 
 def _spec_of(definition: JsonObject) -> JsonObject:
     """The fields of the spec in a definition."""
-    version = cast("JsonObject", definition["spec"])["versions"][0]  # type: ignore[index,call-overload]
-    schema = cast("JsonObject", version)["schema"]["openAPIV3Schema"]["properties"]["spec"]  # type: ignore[index,call-overload]
-    return cast("JsonObject", cast("JsonObject", schema)["properties"])
+    (version,) = definition["spec"]["versions"]
+    return cast("JsonObject", version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
 
 def served_fields(cluster: ControlPlane) -> set[str]:
@@ -110,7 +109,7 @@ def identities(lab: OperatorLab) -> dict[str, str]:
 
 def standing(lab: OperatorLab) -> tuple[object, ...]:
     """Where the rollout stands: step with its start, attempt, canary, and what the nodes were told."""
-    status = cast("JsonObject", lab.get(ROLLOUTS)["status"])
+    status: JsonObject = cast("JsonObject", lab.get(ROLLOUTS)["status"])
     return status["step"], status["attempt"], status["canary"], lab.release().spec
 
 
@@ -122,7 +121,7 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(
     lab.secret(s3.environment)
     lab.add_nodes(*NAMES)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
-    manual = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
+    manual: JsonObject = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
     lab.create(ROLLOUTS, lab.rollout_spec(manual, {"name": "all", "percent": 100, "bakeSeconds": 0}))
     begin(lab)
     fleet = Fleet(lab, NAMES)
@@ -263,5 +262,5 @@ def _run_pod(lab: OperatorLab, log: Path, done: threading.Event) -> None:
 
 
 def _args(spec: JsonObject) -> list[str]:
-    (container,) = cast("list[JsonObject]", spec["containers"])
+    (container,) = spec["containers"]
     return cast("list[str]", container["args"])

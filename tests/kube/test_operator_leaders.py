@@ -10,11 +10,12 @@ import pytest
 from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS
 from edgelab.controlplane import ControlPlane
+from edgelab.install import apply_rights
 from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import Fleet, OperatorLab, apply_roles
+from tests.kube.operator_lab import Fleet, OperatorLab
 from tests.kube.replicas import (
     FLAGS,
     SYSTEM,
@@ -37,7 +38,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         control_plane = ControlPlane(supervisor, folder / "data", audit=True)
         control_plane.start()
         control_plane.apply_crds(ROOT / "crds")
-        apply_roles(control_plane)
+        apply_rights(control_plane)
         found = Pair(control_plane)
         for user in ("replica-a", "replica-b"):
             found.join(supervisor, folder, user)

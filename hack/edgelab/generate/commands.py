@@ -34,7 +34,8 @@ def page() -> str:
 
 def _contents() -> str:
     return table(
-        ("Command", "What it does"), [(f"[`{name}`](#edgecanary-{name})", text) for name, text in COMMANDS.items()]
+        ("Command", "What it does"),
+        [(f"[`{name}`](#edgecanary-{name})", text) for name, text in COMMANDS.items()],
     )
 
 
@@ -60,7 +61,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     """The usage in one form, whatever Python writes it."""
     words = " ".join(parser.format_usage().removeprefix("usage:").split())
     pieces = re.findall(r"\[[^\]]*\]|\S+", words)
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for piece in pieces:
         if line and len(line) + len(piece) + 1 > _WIDTH:
             lines, line = [*lines, line], "   "
@@ -70,7 +72,10 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, str]]:
     for action in parser._actions:
-        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help is argparse.SUPPRESS:
+        if (
+            isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+            or action.help is argparse.SUPPRESS
+        ):
             continue
         text = re.sub(r" \(default: [^)]*\)", "", action.help or "").replace("%%", "%")
         yield _names(action), _default(action), re.sub(r"\[(EDGECANARY_\w+)\]", r"[`\1`]", text)
@@ -82,9 +87,11 @@ def _names(action: argparse.Action) -> str:
         value = f" {'|'.join(str(choice) for choice in action.choices)}"
     if not action.option_strings:
         return f"`{action.metavar or '|'.join(str(choice) for choice in action.choices or ())}`"
-    return ", ".join(f"`{flag}`" for flag in action.option_strings[:-1]) + (
-        ", " if len(action.option_strings) > 1 else ""
-    ) + f"`{action.option_strings[-1]}{value}`"
+    return (
+        ", ".join(f"`{flag}`" for flag in action.option_strings[:-1])
+        + (", " if len(action.option_strings) > 1 else "")
+        + f"`{action.option_strings[-1]}{value}`"
+    )
 
 
 def _default(action: argparse.Action) -> str:

@@ -87,5 +87,5 @@ def explained(cluster: Cluster, error: EdgecanaryError) -> EdgecanaryError:
 
 
 def role_for(resource: Resource, verb: str) -> str:
-    """The ClusterRole of config/rbac/users.yaml that grants the verb, to ask for."""
+    """The ClusterRole of the installation that grants the verb, to ask for."""
     return _FLEET_ROLE if resource.plural in _OF_THE_FLEET else _ROLES.get(verb, "edgecanary-edit")

@@ -66,7 +66,7 @@ def _advance(line: _Line, word: str) -> None:
         return
     if word.startswith("-") and word != "-":
         name, joined, value = word.partition("=")
-        action = line.parser._option_string_actions.get(name)  # noqa: SLF001 - argparse has no other way to ask
+        action = line.parser._option_string_actions.get(name)
         if action is not None and joined:
             line.values[action.dest] = value
         elif action is not None and action.nargs != 0:
@@ -88,7 +88,7 @@ def _offer(line: _Line, current: str) -> tuple[list[tuple[str, str]], int]:
         return _values(line, line.waiting, current, "")
     if current.startswith("-"):
         name, joined, value = current.partition("=")
-        action = line.parser._option_string_actions.get(name)  # noqa: SLF001
+        action = line.parser._option_string_actions.get(name)
         if joined:
             return _values(line, action, value, f"{name}=") if action else ([], ONLY_THESE)
         return _flags(line, current), ONLY_THESE
@@ -116,7 +116,7 @@ def _values(
 
 def _flags(line: _Line, current: str) -> list[tuple[str, str]]:
     found = []
-    for action in line.parser._actions:  # noqa: SLF001
+    for action in line.parser._actions:
         given = action.dest in line.values and action.nargs != 0
         if action.help is argparse.SUPPRESS or given:
             continue
@@ -125,15 +125,15 @@ def _flags(line: _Line, current: str) -> list[tuple[str, str]]:
 
 
 def _positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [action for action in parser._actions if not action.option_strings]  # noqa: SLF001
+    return [action for action in parser._actions if not action.option_strings]
 
 
 def _helps(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list[tuple[str, str]]:
-    return [(str(action.dest), action.help or "") for action in subparsers._choices_actions]  # noqa: SLF001
+    return [(str(action.dest), action.help or "") for action in subparsers._choices_actions]
 
 
 def _subparsers(
     parser: argparse.ArgumentParser,
 ) -> "argparse._SubParsersAction[argparse.ArgumentParser] | None":
-    found = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001
+    found = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return next(found, None)

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from edgecanary.base.errors import InvalidInput
+from edgecanary.cli import reach
 from edgecanary.cli.flags import Flags
 from edgecanary.clients.access import Access, own_namespace
 from edgecanary.clients.objectstore import MAX_URL_SECONDS
@@ -70,6 +71,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="file with the secrets that sign what the webhook is told, one a line",
         metavar="FILE",
     )
+    reach.add_flags(flags)
     flags.text("--log-format", default="text", help="text or json", metavar="FORMAT")
 
 
@@ -94,8 +96,9 @@ def to_settings(options: argparse.Namespace) -> OperatorSettings:
     parse_address(options.metrics_address)
     kubeconfig = Path(options.kubeconfig) if options.kubeconfig else None
     system = options.system_namespace or own_namespace() or DEFAULT_NAMESPACE
+    access = Access.find(kubeconfig=kubeconfig)
     return OperatorSettings(
-        access=Access.find(kubeconfig=kubeconfig),
+        access=access,
         scope=Scope(system=system, namespaces=tuple(dict.fromkeys(options.namespace or ()))),
         metrics_address=options.metrics_address,
         resync_seconds=options.resync_seconds,
@@ -103,6 +106,7 @@ def to_settings(options: argparse.Namespace) -> OperatorSettings:
         onnx_domains=tuple(options.onnx_domain or ()),
         candidacy=_to_candidacy(options) if options.leader_elect else None,
         webhook=_to_webhook(options),
+        tenancy=reach.to_tenancy(options, in_pod=access.is_pods),
     )
 
 

@@ -40,8 +40,17 @@ class Connection:
 class Access:
     """Where the API server is and who we are there; tokens are read again when they have changed."""
 
-    def __init__(self, configuration: Configuration, source: str, namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        source: str,
+        namespace: str | None = None,
+        *,
+        is_pods: bool = False,
+    ) -> None:
         self._configuration = configuration
+        self.is_pods = is_pods
+        """Whether the settings are those of the pod that this process runs in."""
         self.source = source
         """Where the settings came from, for the log."""
         self.namespace = namespace
@@ -91,7 +100,7 @@ class Access:
         except (ConfigException, OSError) as error:
             message = f"the pod's service account cannot be used: {error}"
             raise InvalidInput("kubeconfig", message, reason="NoClusterAccess") from error
-        return cls(configuration, "the pod's service account", own_namespace())
+        return cls(configuration, "the pod's service account", own_namespace(), is_pods=True)
 
     def connection(self) -> Connection:
         """Address and credentials, fresh."""

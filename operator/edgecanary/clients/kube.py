@@ -11,8 +11,10 @@ import urllib3
 from pydantic import Field, ValidationError
 
 from edgecanary.api.fields import ApiModel, JsonObject
+from edgecanary.api.meta import ObjectMeta
 from edgecanary.base.errors import Conflict, EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
 from edgecanary.clients.resources import SECRETS, Resource
+from edgecanary.clients.tenancy import Tenancy
 from edgecanary.clients.transport import Gateway
 
 T = TypeVar("T")
@@ -282,21 +284,28 @@ class KubeClient:
 class Secrets:
     """Reads the Secrets that users name."""
 
-    def __init__(self, kube: KubeClient) -> None:
+    def __init__(self, kube: KubeClient, tenancy: Tenancy | None = None) -> None:
         self._kube = kube
+        self._tenancy = tenancy or Tenancy()
 
     def read(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """The Secret's data. Raises NotFound, and WrongAnswer when it is not a Secret."""
+        """The Secret's data.
+
+        Raises NotFound, WrongAnswer when it is not a Secret, and NotAllowed for one that is not meant for edgecanary.
+        """
         try:
             found = _Secret.model_validate(self._kube.get(SECRETS, name, namespace=namespace))
         except NotFound as error:
             raise NotFound("SecretNotFound", f"there is no Secret {name} in namespace {namespace}") from error
         except ValidationError as error:
             raise WrongAnswer("SecretGarbage", f"Secret {namespace}/{name} cannot be read") from error
+        self._tenancy.of(namespace).check_secret(name, found.type, found.metadata.labels)
         return {key: base64.b64decode(value) for key, value in found.data.items()}
 
 
 class _Secret(ApiModel):
+    type: str = ""
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     data: dict[str, str] = Field(default_factory=dict)
 
 

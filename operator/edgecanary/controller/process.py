@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
@@ -19,6 +19,7 @@ from edgecanary.clients.access import Access
 from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
 from edgecanary.clients.resources import NAMESPACES, Resource
+from edgecanary.clients.tenancy import LOOK_SECONDS, Tenancy
 from edgecanary.clients.webhook import Webhook, WebhookTarget
 from edgecanary.controller.cache import Cache, Part, Scope, Wakes
 from edgecanary.controller.health import Check, HealthServer
@@ -62,6 +63,8 @@ class OperatorSettings:
     """None: this operator is alone."""
     webhook: WebhookTarget | None = None
     """None: nobody is told."""
+    tenancy: Tenancy = field(default_factory=Tenancy)
+    """Which namespaces may target which nodes, and which hosts they may name."""
 
 
 def run_operator(settings: OperatorSettings) -> int:
@@ -97,12 +100,15 @@ class _Operator:
         self._build()
 
     def _build(self) -> None:
-        secrets, clock = Secrets(self._kube), SystemClock()
+        secrets, clock = Secrets(self._kube, self._settings.tenancy), SystemClock()
+        tenancy = self._settings.tenancy
         events = EventRecorder(self._kube, clock, instance=socket.gethostname())
         notifier = self._notify(self._settings.webhook) if self._settings.webhook else None
         notes = notifier or NoNotes()
-        tools = Tools(self._kube, secrets, self._cache, events, self._metrics, clock, self._permit, notes)
-        signing = Signing(secrets, timedelta(seconds=self._settings.url_ttl_seconds))
+        tools = Tools(
+            self._kube, secrets, self._cache, events, self._metrics, clock, self._permit, notes, tenancy
+        )
+        signing = Signing(secrets, timedelta(seconds=self._settings.url_ttl_seconds), tenancy)
         self._watcher = Watcher(
             self._settings.access,
             self._cache.parts,
@@ -236,6 +242,17 @@ class _Operator:
             self._lead()
         else:
             self._leadership.start()
+        await self._follow_rules()
+
+    async def _follow_rules(self) -> None:
+        """Looks at everything again whenever the rules of tenancy change."""
+        known = self._settings.tenancy.stamp()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if (found := self._settings.tenancy.stamp()) != known:
+                known = found
+                log.info("the rules of tenancy have changed: everything is looked at again")
+                self._wake(self._cache.everything())
 
     def _lead(self) -> None:
         """Decides from now on."""

@@ -20,6 +20,7 @@ from edgecanary.controller.release_writer import ReleaseWriter
 from edgecanary.controller.signing import Signing
 from edgecanary.controller.tools import Tools
 from edgecanary.controller.views import ObjectKey, parse
+from edgecanary.rollout.grants import NOWHERE, What, refusal
 from edgecanary.rollout.planner import due_queries, plan
 from edgecanary.rollout.snapshot import Plan, PlannedEvent, Snapshot
 
@@ -87,6 +88,11 @@ class RolloutReconciler:
         if body is None:
             raise _Gone
         rollout = parse(Rollout, body)
+        allowance = self._tools.tenancy.of(key.namespace)
+        refused = refusal(lambda: allowance.check_rollout(rollout.spec))
+        if refusal(lambda: allowance.check_nodes(rollout.spec.node_selector)) is not None:
+            # Not even counted: how many nodes others have, and which, is their business.
+            rollout = _nowhere(rollout)
         model_key = ObjectKey(key.namespace, rollout.spec.model_ref.name)
         model, release = self._get(EDGE_MODELS, model_key), self._get(MODEL_RELEASES, key)
         snapshot = Snapshot(
@@ -96,6 +102,7 @@ class RolloutReconciler:
             fleet=self._tools.cache.fleet(model_key),
             answers=answers or {},
             rivals=self._tools.cache.rivals(model_key, key),
+            refused=refused,
         )
         return _Observed(snapshot, body, release)
 
@@ -128,6 +135,7 @@ class RolloutReconciler:
             analysis.prometheus,
             queries,
             namespace=rollout.metadata.namespace,
+            reach=self._tools.tenancy.of(rollout.metadata.namespace).reach(What.PROMETHEUS),
             secrets=self._tools.secrets,
             observe=self._tools.metrics.queried,
             counts=self._counts.of(str(ObjectKey(rollout.metadata.namespace, rollout.metadata.name))),
@@ -187,6 +195,12 @@ class RolloutReconciler:
 
 class _Gone(Exception):
     """The Rollout does not exist (any more)."""
+
+
+def _nowhere(rollout: Rollout) -> Rollout:
+    """The Rollout for no Node."""
+    spec = rollout.spec.model_copy(update={"node_selector": NOWHERE})
+    return rollout.model_copy(update={"spec": spec})
 
 
 def _is_orphan(observed: _Observed) -> bool:

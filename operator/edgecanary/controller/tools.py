@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from edgecanary.base.clock import Clock
 from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
+from edgecanary.clients.tenancy import Tenancy
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.notifier import NoNotes, Notes
@@ -23,3 +24,4 @@ class Tools:
     clock: Clock
     permit: Permit = field(default_factory=Permit.always)
     notes: Notes = field(default_factory=NoNotes)
+    tenancy: Tenancy = field(default_factory=Tenancy)

@@ -119,7 +119,7 @@ def test_nothing_is_left_of_a_rollout_that_was_deleted(cache: Cache) -> None:
 
 async def test_a_scrape_shows_the_cache_as_it_is_then(cache: Cache) -> None:
     loop = asyncio.get_running_loop()
-    vitals = Vitals(loop, cache, OperatorMetrics(), (), Watch(), SystemClock())
+    vitals = Vitals(loop, cache, OperatorMetrics(), (), Watch(), clock=SystemClock())
     before = await asyncio.to_thread(vitals.render_metrics)
     assert b'edgecanary_rollout_info{canary="2.4.0",model="pump",namespace="plant"' in before
     observe(cache, ROLLOUTS, objects.rollout("pump", 9), "DELETED")
@@ -162,7 +162,7 @@ def unanswered(*steps: JsonObject) -> float:
 
 
 def test_the_oldest_step_without_its_quorum_is_the_unanswered_one() -> None:
-    baking = {"startTime": "2026-01-01T09:00:00Z", "bakeStartTime": "2026-01-01T09:10:00Z"}
+    baking: JsonObject = {"startTime": "2026-01-01T09:00:00Z", "bakeStartTime": "2026-01-01T09:10:00Z"}
     assert (
         unanswered(baking, {"startTime": "2026-01-01T11:00:00Z"}, {"startTime": "2026-01-01T11:59:00Z"})
         == 3600

@@ -24,10 +24,12 @@ from edgecanary.analysis.profile import DriftProfile, Feature, parse_profile
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.api.notice import NoticeData, NoticeType
 from edgecanary.artifact.golden import check_golden
+from edgecanary.base.reach import NOT_GRANTED
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
 from edgecanary.clients.webhook import CloudEvent
 from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.rollout.grants import GRANTS_UNREADABLE
 from edgecanary.rollout.notices import _WAITS
 from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
@@ -61,6 +63,7 @@ MODEL_CHECKS = (
     "artifact",
     "analysis/profile.py",
 )
+RULES = ("base/reach.py", "rollout/grants.py")
 ERRORS = {"InvalidInput", "Unavailable", "NotFound", "WrongAnswer", "stuck", "working", "done"}
 
 
@@ -68,6 +71,12 @@ def documented(path: str, heading: str, number: int) -> set[str]:
     """The reasons in one column of the tables under a heading."""
     cells = " ".join(column(section(page(path), heading), number))
     return {word for word in code_words(cells) if REASON.fullmatch(word)}
+
+
+def not_allowed() -> set[str]:
+    """The reasons why an administrator's rules forbid an address or a node."""
+    found = {literal.value for literal in literals("base/reach.py") if literal.keyword == "reason"}
+    return found | {NOT_GRANTED, GRANTS_UNREADABLE}
 
 
 def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None:
@@ -79,7 +88,7 @@ def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None
     }
     ready, _ = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
     listed = set(code_words(" ".join(column(ready, 1))))
-    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"}
+    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"} | not_allowed()
 
 
 def test_the_guide_explains_every_reason_for_taking_a_revision_back() -> None:
@@ -97,8 +106,10 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
         if literal.call in ERRORS and literal.keyword in ("", "reason") and REASON.fullmatch(literal.value)
     }
     listed = documented(MODELS, "What the Ready condition says", 1)
-    assert raised <= listed
-    known = {literal.value for literal in literals(*MODEL_CHECKS, "clients/kube.py", "base/errors.py")}
+    assert raised | not_allowed() <= listed
+    known = {
+        literal.value for literal in literals(*MODEL_CHECKS, *RULES, "clients/kube.py", "base/errors.py")
+    }
     assert listed <= known
 
 
@@ -111,6 +122,7 @@ def test_every_reason_of_a_node_in_the_guide_exists() -> None:
             "artifact/onnx_content.py",
             "clients/download.py",
             "clients/answers.py",
+            *RULES,
         )
     }
     assert documented(NODES, "Results", 2) <= known

@@ -41,7 +41,9 @@ def targets() -> list[Target]:
     found = []
     for name, dashboard in dashboards().items():
         for panel in panels(dashboard):
-            for target in panel.get("targets") or []:
+            asked = panel.get("targets") or []
+            assert isinstance(asked, list)
+            for target in asked:
                 assert isinstance(target, dict)
                 legend = str(target.get("legendFormat", ""))
                 found.append(Target(name, str(panel["title"]), str(target["expr"]), legend))
