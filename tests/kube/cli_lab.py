@@ -58,7 +58,7 @@ def tell(*arguments: str | Path, config: Path, environ: Mapping[str, str] | None
     found = []
     for stream in (out, err):
         stream.flush()
-        found.append(cast("io.BytesIO", stream.buffer).getvalue().decode())
+        found.append(stream.buffer.getvalue().decode())
     return Told(code, *found)
 
 

@@ -149,7 +149,7 @@ def test_others_who_write_meanwhile_are_not_overwritten(site: Site, monkeypatch:
     """Between the look and the write another person resumes what was decided on: it is looked at anew."""
     from edgecanary.clients.kube import KubeClient  # noqa: PLC0415
 
-    merge, met = KubeClient.merge, []
+    merge, met = KubeClient.merge, list[bool]()
 
     def interrupted(*arguments: object, **named: object) -> object:
         if not met:

@@ -101,7 +101,7 @@ class TestOnATerminal:
             assert terminal.end() == 130
         finally:
             terminal.close()
-        assert terminal.screen.cursor is True
+        assert [terminal.screen.cursor] == [True]
         assert "Traceback" not in terminal.raw
         assert "\x1b[3" in terminal.raw, "in colour"
 
