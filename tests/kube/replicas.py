@@ -53,7 +53,7 @@ class Replica:
 
     @property
     def leads(self) -> bool:
-        return self.lab.metric("edgecanary_operator_leader") == 1
+        return self.lab.metric("edgecanary_leader") == 1
 
 
 @dataclass

@@ -205,7 +205,7 @@ def test_a_replica_that_may_not_see_the_lease_is_not_ready_and_says_what_to_gran
 def test_an_operator_that_is_alone_leads(pair: Pair, processes: Supervisor) -> None:
     """Without --leader-elect there is no Lease to wait for."""
     lab = OperatorLab(pair.control_plane, processes, "nowhere", system=SYSTEM)
-    lab.start()
-    patiently("it leads", lambda: lab.metric("edgecanary_operator_leader") == 1)
+    lab.start(ready=False)
+    patiently("it leads", lambda: lab.metric("edgecanary_leader") == 1)
     assert lab.find(MODEL_RELEASES) is None
     lab.stop()

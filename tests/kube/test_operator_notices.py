@@ -193,7 +193,7 @@ def test_an_approval_and_a_promotion_reach_the_guides_receiver_though_it_is_late
     start(lab, flags)
     fleet = Fleet(lab, NAMES)
     fleet.obey_until("AwaitingApproval", seconds=PATIENCE)
-    failed = 'edgecanary_operator_notifications_total{outcome="failed"}'
+    failed = 'edgecanary_notifications_total{outcome="failed"}'
     until("it has tried in vain", lambda: lab.metric(failed) >= 1, seconds=PATIENCE)
     receiver = start_receiver(processes, port, tmp_path)
     until("the approval is asked for", lambda: len(lines(receiver)) == 1, seconds=PATIENCE)

@@ -50,7 +50,7 @@ class OperatorMetrics:
             registry=self._registry,
         )
         self._notices = Counter(
-            "edgecanary_operator_notifications_total",
+            "edgecanary_notifications_total",
             "Tries to tell the webhook, by outcome (taken, refused or failed).",
             ("outcome",),
             registry=self._registry,
@@ -72,7 +72,11 @@ class OperatorMetrics:
         self._overdue = self._gauge(
             "watch_overdue_seconds", "For how long the watch owes what a list has shown.", "resource"
         )
-        self._leader = self._gauge("leader", "Whether this replica decides (1) or follows (0).")
+        self._leader = Gauge(
+            "edgecanary_leader",
+            "Whether this replica decides (1) or follows (0).",
+            registry=self._registry,
+        )
         info = self._gauge("info", "The operator's version.", "version")
         info.labels(__version__).set(1)
 

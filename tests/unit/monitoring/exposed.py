@@ -39,8 +39,6 @@ TARGET = frozenset({"job", "instance", "node", "pod"})
 OF_OTHERS: Mapping[str, Labels] = {
     "ALERTS": frozenset({"alertname", "alertstate", "severity"}),
     "up": frozenset(),
-    # Another program of this project shows it where there are several operators.
-    "edgecanary_leader": frozenset(),
 }
 """What dashboards and alerts may name besides what these two expose."""
 
