@@ -78,6 +78,10 @@ site: $(STAMP) ## Build the documentation site into site/, every link and anchor
 	@echo "site"
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
+.PHONY: release
+release: have-tools ## Build packages, chart, manifest and images into dist/ and check each; publishes nothing. ARGS=--no-images.
+	@$(PYTHON) hack/release.py $(ARGS)
+
 .PHONY: changelog
 changelog: $(STAMP) ## Can the change log be built from its fragments?
 	@echo "change log"
