@@ -98,6 +98,10 @@ site: $(STAMP) ## Build the documentation site into site/, every link and anchor
 	@echo "site"
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
+.PHONY: release
+release: have-tools ## Build packages, chart, manifest and images into dist/ and check each; publishes nothing. ARGS=--no-images.
+	@$(PYTHON) hack/release.py $(ARGS)
+
 .PHONY: changelog
 changelog: $(STAMP) ## Can the change log be built from its fragments?
 	@echo "change log"
@@ -126,6 +130,10 @@ fuzz: $(STAMP) ## Fuzz all that comes over a wire for MINUTES (default 28), and 
 .PHONY: generate
 generate: $(STAMP) ## Write crds/, config/ and docs/reference/ from the API types and the chart.
 	@$(PYTHON) hack/generate.py
+
+.PHONY: screenshots
+screenshots: have-tools ## Write the pictures of docs/guides/monitoring.md, from a real fleet; needs Chromium, about 5 minutes.
+	@$(PYTHON) -m dashboards.pictures
 
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what ruff can fix.

@@ -1,7 +1,8 @@
 """Writes all that is generated; `--check` writes nothing and fails when something differs.
 
 That is crds/ and the chart's copy, config/install.yaml, docs/reference, docs/guides/rollout-semantics.md,
-tests/sim/golden and the example in docs/guides/simulator.md, and of the agent its faults and its diagram.
+tests/sim/golden and the example in docs/guides/simulator.md, of the agent its faults and its diagram, and the
+Grafana dashboards.
 """
 
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dashboards import generated as dashboards
 from edgelab.generate import chart, main
 from tests.sim import golden_logs
 from tests.unit.agent import diagram
@@ -16,8 +18,14 @@ from tests.unit.agent.faults import table
 
 
 def more() -> dict[Path, str]:
-    """What comes from the chart, from tests and from scenarios."""
-    return {**chart.generated(), **golden_logs.generated(), **diagram.generated(), **table.generated()}
+    """What comes from the chart, from the dashboards' code, from tests and from scenarios."""
+    return {
+        **chart.generated(),
+        **dashboards(),
+        **golden_logs.generated(),
+        **diagram.generated(),
+        **table.generated(),
+    }
 
 
 if __name__ == "__main__":

@@ -74,9 +74,12 @@ def start_load(
     clients: int,
     seconds: float,
     core: int | None,
-    marks: bool = False,
+    interval: float | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Starts the load in a process of its own."""
+    """Starts the load in a process of its own.
+
+    With an interval it also says when revisions answered: seconds from one request of a client to its next, or 0.
+    """
     order: Order = {
         "port": server.port,
         "path": server.path(model.name),
@@ -84,8 +87,9 @@ def start_load(
         "headers": asked.headers,
         "clients": clients,
         "seconds": seconds,
-        "marks": marks,
+        "marks": interval is not None,
         "core": core,
+        "interval": interval or 0.0,
     }
     process = subprocess.Popen([sys.executable, str(LOAD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None

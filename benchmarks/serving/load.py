@@ -34,6 +34,8 @@ class Order(TypedDict):
     marks: bool
     """Whether to say when each revision answered."""
     core: int | None
+    interval: float
+    """Seconds from one request of a client to its next; 0 asks without a pause."""
 
 
 class Report(TypedDict):
@@ -51,6 +53,8 @@ class Report(TypedDict):
     """When each first answered, by the system's monotonic clock in seconds."""
     worst_gap: float
     """The longest time between two answers of all clients together."""
+    spans: list[tuple[float, float]]
+    """Of a paced load: when each request was due, and when its answer was whole, by the system's monotonic clock."""
 
 
 @dataclass
@@ -80,11 +84,12 @@ class Client:
         self._seen = seen
         self._buffer = bytearray()
         self._begin = 0.0
+        self.due = 0.0
 
-    def send(self) -> None:
-        """Sends the next request."""
+    def send(self, since: float | None = None) -> None:
+        """Sends the next request, whose time counts from `since` or from now."""
         self._buffer.clear()
-        self._begin = time.perf_counter()
+        self._begin = time.perf_counter() if since is None else since
         self.socket.sendall(self._request)
 
     def receive(self) -> bool:
@@ -121,11 +126,13 @@ def main() -> None:
     begin = time.perf_counter()
     seen.until = begin + order["seconds"]
     signal.signal(signal.SIGTERM, lambda *_: setattr(seen, "until", 0.0))
-    if len(clients) == 1:
+    if order["interval"]:
+        _paced(clients, seen, order["interval"])
+    elif len(clients) == 1:
         _one(clients[0], seen)
     else:
         _several(clients, seen)
-    json.dump(_report(seen, time.perf_counter() - begin), sys.stdout)
+    json.dump(_report(seen, time.perf_counter() - begin, paced=order["interval"] > 0), sys.stdout)
 
 
 def _one(client: Client, seen: Seen) -> None:
@@ -152,6 +159,29 @@ def _several(clients: list[Client], seen: Seen) -> None:
                 by_number[number].send()
 
 
+def _paced(clients: list[Client], seen: Seen, interval: float) -> None:
+    """Each client asks at fixed times. One that is late since it still waits counts from when it was due."""
+    now = time.perf_counter()
+    for number, client in enumerate(clients):
+        client.due = now + interval * number / len(clients)
+    waiting: dict[int, Client] = {}
+    idle = list(clients)
+    while waiting or not seen.over:
+        now = time.perf_counter()
+        for client in [client for client in idle if client.due <= now and not seen.over]:
+            client.send(client.due)
+            waiting[client.socket.fileno()] = client
+            idle.remove(client)
+        # To the microsecond, which epoll does not wait.
+        left = max(0.0, min((client.due for client in idle), default=now + 1) - time.perf_counter())
+        for number in select.select(list(waiting), [], [], left)[0]:
+            client = waiting[number]
+            if client.receive():
+                del waiting[number]
+                idle.append(client)
+                client.due += interval
+
+
 def _is_whole(answer: bytearray) -> bool:
     """Whether an answer is complete, by its length or its last chunk."""
     end = answer.find(b"\r\n\r\n")
@@ -166,7 +196,7 @@ def _is_whole(answer: bytearray) -> bool:
     raise ConnectionError("the answer has no length")
 
 
-def _report(seen: Seen, seconds: float) -> Report:
+def _report(seen: Seen, seconds: float, *, paced: bool) -> Report:
     times = sorted(seen.times)
     ends = sorted(seen.ends)
     return {
@@ -179,6 +209,9 @@ def _report(seen: Seen, seconds: float) -> Report:
         "revisions": list(seen.firsts),
         "first_answers": list(seen.firsts.values()),
         "worst_gap": 1e6 * max((b - a for a, b in pairwise(ends)), default=0.0),
+        "spans": [(end - took, end) for took, end in zip(seen.times, seen.ends, strict=True)]
+        if paced
+        else [],
     }
 
 

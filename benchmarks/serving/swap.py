@@ -27,6 +27,20 @@ CLIENTS = 4
 
 
 @dataclass(frozen=True)
+class Paced:
+    """The same switches while clients ask at half the rate that the node can answer. Times in microseconds."""
+
+    steady: Report
+    during: Report
+    window: float
+    """A switch, from the verified file to its end: the median."""
+    longest_steady: tuple[float, ...]
+    """The longest answer in each of as many windows of that length without a switch."""
+    longest_during: tuple[float, ...]
+    """The longest answer that a client waited for during each switch."""
+
+
+@dataclass(frozen=True)
 class Swap:
     """Times in microseconds."""
 
@@ -39,6 +53,7 @@ class Swap:
     first_answer_p50: float
     """From the verified file to the first answer of the revision."""
     first_answer_longest: float
+    paced: Paced
 
 
 def measure_swaps(models: Sequence[BenchModel], cores: Cores) -> tuple[Swap, ...]:
@@ -66,30 +81,76 @@ def _swap(model: BenchModel, cores: Cores) -> Swap:
     try:
         port = int(_say(node, json.dumps(order)))
         server = Server("edgecanary", port, node, binary=True)
-        steady = _load(server, model, cores, STEADY_SECONDS)
-        assert node.stdin is not None
-        load = start_load(
-            server,
-            _named(model),
-            question(model, binary=True),
-            clients=CLIENTS,
-            seconds=LONGEST_SECONDS,
-            core=cores.client,
-            marks=True,
-        )
-        time.sleep(START_SECONDS)
-        switched: list[Switched] = json.loads(_say(node, ""))
-        load.terminate()
-        during = report_of(load)
+        load = _Load(server, model, cores)
+        steady = load.steady()
+        during, switched = load.switching(node)
+        interval = CLIENTS / (0.5 * steady["answers"] / steady["seconds"])
+        paced_steady = load.steady(interval)
+        paced_during, paced_switched = load.switching(node, interval)
         _tell(node, "")
         node.wait(30)
     finally:
         node.kill()
         node.wait()
-    return _found(model, steady, during, switched)
+    return _found(model, steady, during, switched, _paced(paced_steady, paced_during, paced_switched))
 
 
-def _found(model: BenchModel, steady: Report, during: Report, switched: Sequence[Switched]) -> Swap:
+@dataclass(frozen=True)
+class _Load:
+    """What the clients of a node do."""
+
+    server: Server
+    model: BenchModel
+    cores: Cores
+
+    def start(self, seconds: float, interval: float) -> "subprocess.Popen[bytes]":
+        return start_load(
+            self.server,
+            _named(self.model),
+            question(self.model, binary=True),
+            clients=CLIENTS,
+            seconds=seconds,
+            core=self.cores.client,
+            interval=interval,
+        )
+
+    def steady(self, interval: float = 0.0) -> Report:
+        return report_of(self.start(STEADY_SECONDS, interval))
+
+    def switching(
+        self, node: "subprocess.Popen[bytes]", interval: float = 0.0
+    ) -> tuple[Report, list[Switched]]:
+        load = self.start(LONGEST_SECONDS, interval)
+        time.sleep(START_SECONDS)
+        switched: list[Switched] = json.loads(_say(node, "switch"))
+        load.terminate()
+        return report_of(load), switched
+
+
+def _paced(steady: Report, during: Report, switched: Sequence[Switched]) -> Paced:
+    window = statistics.median(item["ended"] - item["begun"] for item in switched)
+    begin, end = steady["spans"][0][0], steady["spans"][-1][1]
+    quiet = [(begin + number * window, begin + (number + 1) * window) for number in range(len(switched))]
+    return Paced(
+        steady,
+        during,
+        1e6 * window,
+        _longest(steady, [item for item in quiet if item[1] <= end]),
+        _longest(during, [(item["begun"], item["ended"]) for item in switched]),
+    )
+
+
+def _longest(report: Report, windows: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """The longest of the answers that overlap each window."""
+    return tuple(
+        1e6 * max((e - b for b, e in report["spans"] if b < end and e > begin), default=0.0)
+        for begin, end in windows
+    )
+
+
+def _found(
+    model: BenchModel, steady: Report, during: Report, switched: Sequence[Switched], paced: Paced
+) -> Swap:
     firsts = dict(zip(during["revisions"], during["first_answers"], strict=True))
     waits = [
         1e6 * (firsts[item["revision"]] - item["begun"]) for item in switched if item["revision"] in firsts
@@ -99,24 +160,18 @@ def _found(model: BenchModel, steady: Report, during: Report, switched: Sequence
     return Swap(
         model.name,
         len(switched),
-        during["answers"],
-        during["failed"],
+        during["answers"] + paced.during["answers"],
+        during["failed"] + paced.during["failed"],
         steady,
         during,
         statistics.median(waits),
         max(waits),
+        paced,
     )
 
 
 def _named(model: BenchModel) -> BenchModel:
     return BenchModel(KEY.name, *(getattr(model, name) for name in list(model.__dataclass_fields__)[1:]))
-
-
-def _load(server: Server, model: BenchModel, cores: Cores, seconds: float) -> Report:
-    asked = question(model, binary=True)
-    return report_of(
-        start_load(server, _named(model), asked, clients=CLIENTS, seconds=seconds, core=cores.client)
-    )
 
 
 def _tell(node: "subprocess.Popen[bytes]", text: str) -> None:

@@ -1,10 +1,12 @@
 """A node that switches revisions: `python -m benchmarks.serving.swap_node < order.json`.
 
-The order has the model files, the count of switches and the pause between them. It prints its port, then, once a
-line comes in, switches; at the end it prints for each revision when its files were whole and its switch was over.
+The order has the model files, the count of switches and the pause between them. It prints its port, then, for each
+line that comes in, switches so often and prints for each revision when its files were whole and its switch was over.
+An empty line ends it.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -67,16 +69,16 @@ async def main() -> None:
     files = [Path(path) for path in order["files"]]
     await server.activate(installed(files[0], io, 0))
     print(server.port, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    switched: list[Switched] = []
-    for number in range(1, order["switches"] + 1):
-        await asyncio.sleep(order["pause_seconds"])
-        revision = installed(files[number % len(files)], io, number)
-        begun = time.monotonic()
-        await server.activate(revision)
-        switched.append({"revision": revision.revision, "begun": begun, "ended": time.monotonic()})
-    print(json.dumps(switched), flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    numbers = itertools.count(1)
+    while (await asyncio.to_thread(sys.stdin.readline)).strip():
+        switched: list[Switched] = []
+        for number in itertools.islice(numbers, order["switches"]):
+            await asyncio.sleep(order["pause_seconds"])
+            revision = installed(files[number % len(files)], io, number)
+            begun = time.monotonic()
+            await server.activate(revision)
+            switched.append({"revision": revision.revision, "begun": begun, "ended": time.monotonic()})
+        print(json.dumps(switched), flush=True)
     await server.stop()
 
 

@@ -51,13 +51,13 @@ class Helm:
             HelmError: its exit code was not 0.
         """
         with self._values(values) as files:
-            command = [tools.helm(), *arguments, *files]
+            command: list[str | Path] = [tools.helm(), *arguments, *files]
             result = subprocess.run(
                 command, env=self._environment(), capture_output=True, text=True, check=False, input=""
             )
         if result.returncode != 0:
             raise HelmError(arguments, result.returncode, result.stderr)
-        return result.stdout
+        return str(result.stdout)
 
     def template(
         self, chart: Path = CHART, *, values: Mapping[str, object] | None = None, flags: Sequence[str] = ()

@@ -49,6 +49,7 @@ class Prometheus:
         scrape_seconds: the interval between scrapes.
         out_of_order_seconds: how old a sample pushed by remote write may be.
         place: where it runs. In another network it is reached here too when its port is forwarded.
+        rules: files with rules to evaluate.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Prometheus:
         scrape_seconds: int = 1,
         out_of_order_seconds: int = 7200,
         place: Place = HERE,
+        rules: Sequence[Path] = (),
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
@@ -68,7 +70,8 @@ class Prometheus:
         self._process: Process | None = None
         self._targets = data_dir / "targets.json"
         self._config = data_dir / "prometheus.yml"
-        self._config.write_text(json.dumps(_config(self._targets, scrape_seconds, out_of_order_seconds)))
+        config = _config(self._targets, scrape_seconds, out_of_order_seconds)
+        self._config.write_text(json.dumps({**config, "rule_files": [str(path) for path in rules]}))
         self.set_targets(())
 
     @property
@@ -179,7 +182,7 @@ def _config(targets: Path, scrape_seconds: int, out_of_order_seconds: int) -> Js
         "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
     }
     return {
-        "global": {"scrape_interval": interval, "scrape_timeout": interval},
+        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": "5s"},
         "storage": {"tsdb": {"out_of_order_time_window": f"{out_of_order_seconds}s"}},
         "scrape_configs": [job],
     }

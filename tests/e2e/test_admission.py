@@ -1,4 +1,4 @@
-"""config/admission on a real API server: whose credentials may write whose EdgeNode."""
+"""The ValidatingAdmissionPolicy of the chart on a real API server: whose credentials may write whose EdgeNode."""
 
 import contextlib
 import time

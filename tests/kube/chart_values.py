@@ -68,7 +68,7 @@ class Wrong:
 
 def valid() -> SearchStrategy[JsonObject]:
     """Values that the schema and the chart's own rules allow."""
-    return _of(SCHEMA, "").map(_by_the_rules)
+    return _of(SCHEMA, "").map(lambda values: _by_the_rules(_dict(values)))
 
 
 def wrong() -> SearchStrategy[Wrong]:

@@ -64,6 +64,8 @@ class OperatorLab:
     operator: Process | None = None
     system: str = ""
     """The system namespace; the lab's own when it is empty."""
+    name: str = "operator"
+    """Of the process and its log."""
 
     @property
     def api(self) -> ApiClient:
@@ -78,7 +80,7 @@ class OperatorLab:
         command += ["--system-namespace", self.system or self.namespace]
         command += [] if everywhere else ["--namespace", self.namespace]
         command += ["--metrics-address", f"127.0.0.1:{self.metrics_port}", *flags]
-        self.operator = self.processes.start("operator", command, env={"PYTHONPATH": str(ROOT / "operator")})
+        self.operator = self.processes.start(self.name, command, env={"PYTHONPATH": str(ROOT / "operator")})
         if ready:
             self.operator.wait_ready(lambda: self.probe("/readyz")[0] == 200, timeout=DEADLINE)
         return self.operator

@@ -15,8 +15,8 @@ from typing import cast
 import pytest
 import yaml
 
-from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, ROLLOUTS
+from edgelab.api import JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.helm import CHART, NAMESPACE, Helm, HelmError
 from edgelab.modelzoo import ZooModel
@@ -83,11 +83,16 @@ def lab(cluster: ControlPlane, processes: Supervisor) -> Iterator[OperatorLab]:
     cluster.kubectl("delete", "secrets", "--all", f"--namespace={TEAM}")
 
 
+def begin(lab: OperatorLab) -> None:
+    """Starts the operator for all namespaces, as the release does."""
+    lab.start(everywhere=True, ready=False)
+    until("the operator is ready", lambda: lab.probe("/readyz")[0] == 200, seconds=300)
+
+
 def _spec_of(definition: JsonObject) -> JsonObject:
     """The fields of the spec in a definition."""
-    version = cast("JsonObject", definition["spec"])["versions"][0]  # type: ignore[index,call-overload]
-    schema = cast("JsonObject", version)["schema"]["openAPIV3Schema"]["properties"]["spec"]  # type: ignore[index,call-overload]
-    return cast("JsonObject", cast("JsonObject", schema)["properties"])
+    (version,) = definition["spec"]["versions"]
+    return cast("JsonObject", version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
 
 def served_fields(cluster: ControlPlane) -> set[str]:
@@ -104,7 +109,7 @@ def identities(lab: OperatorLab) -> dict[str, str]:
 
 def standing(lab: OperatorLab) -> tuple[object, ...]:
     """Where the rollout stands: step with its start, attempt, canary, and what the nodes were told."""
-    status = cast("JsonObject", lab.get(ROLLOUTS)["status"])
+    status: JsonObject = cast("JsonObject", lab.get(ROLLOUTS)["status"])
     return status["step"], status["attempt"], status["canary"], lab.release().spec
 
 
@@ -116,11 +121,11 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(
     lab.secret(s3.environment)
     lab.add_nodes(*NAMES)
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
-    manual = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
+    manual: JsonObject = {"name": "one", "nodes": 1, "bakeSeconds": 0, "approval": "Manual"}
     lab.create(ROLLOUTS, lab.rollout_spec(manual, {"name": "all", "percent": 100, "bakeSeconds": 0}))
-    lab.start(everywhere=True)
+    begin(lab)
     fleet = Fleet(lab, NAMES)
-    fleet.obey_until("AwaitingApproval")
+    fleet.obey_until("AwaitingApproval", seconds=300)
     before, known = standing(lab), identities(lab)
     assert len(known) == 3 + len(NAMES)
 
@@ -130,12 +135,12 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(
     assert "priority" in served_fields(lab.control_plane)
     assert "edgecanary-old" not in lab.control_plane.kubectl("get", "clusterroles", "-o", "name")
     lab.stop()
-    lab.start(everywhere=True)
-    until("the new operator has looked", lambda: lab.ready(ROLLOUTS)[1] == "AwaitingApproval")
+    begin(lab)
+    until("the new operator has looked", lambda: lab.ready(ROLLOUTS)[1] == "AwaitingApproval", seconds=300)
     assert (standing(lab), identities(lab)) == (before, known)
     lab.change(ROLLOUTS, {"spec": {"priority": 5}})
     lab.annotate("promote", "after-the-upgrade")
-    fleet.obey_until("Promoted")
+    fleet.obey_until("Promoted", seconds=300)
     assert identities(lab) == known
     assert lab.release().spec.sequence > before[-1].sequence  # type: ignore[attr-defined]
 
@@ -211,7 +216,7 @@ def test_helm_test_passes_while_the_operator_answers_and_fails_when_it_does_not(
     lab: OperatorLab, helm: Helm, tmp_path: Path
 ) -> None:
     helm.install()
-    lab.start(everywhere=True)
+    begin(lab)
     with kubelet(lab, tmp_path / "passes") as log:
         helm.run("test", "edgecanary", f"--namespace={NAMESPACE}", "--timeout=120s")
     assert "ok      the operator is ready" in log.read_text()
@@ -257,5 +262,5 @@ def _run_pod(lab: OperatorLab, log: Path, done: threading.Event) -> None:
 
 
 def _args(spec: JsonObject) -> list[str]:
-    (container,) = cast("list[JsonObject]", spec["containers"])
+    (container,) = spec["containers"]
     return cast("list[str]", container["args"])

@@ -188,6 +188,16 @@ def test_the_guides_values_are_valid_and_mount_what_they_name(helm: Helm) -> Non
     assert volumes[mounts["/etc/edgecanary/trust"]]["configMap"] == {"name": "model-keys"}
 
 
+def test_no_label_of_ones_own_hides_a_pod_from_what_selects_it(helm: Helm) -> None:
+    own: JsonObject = {"app.kubernetes.io/name": "mine", "team": "edge", "app.kubernetes.io/part-of": "site"}
+    values: JsonObject = {"commonLabels": own, "operator": {"podLabels": {"team": "operators"}}}
+    workload = one(documents(helm.template(values=values)), "Deployment")
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    assert workload["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert (labels["app.kubernetes.io/name"], labels["team"]) == ("edgecanary", "operators")
+    assert labels["app.kubernetes.io/part-of"] == "site"
+
+
 def test_an_operator_of_some_namespaces_has_rights_in_these_only(helm: Helm) -> None:
     items = documents(helm.template(values={"operator": {"namespaces": ["plant", "mill"]}}))
     own = [item for item in items if item["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"]

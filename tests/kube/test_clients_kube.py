@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -99,33 +99,49 @@ class TestARealApiServer:
             kube.create(CONFIG_MAPS, config_map("a"), namespace=namespace)
         assert conflict.value.reason == "AlreadyExists"
 
-    def test_apply_creates_then_changes_under_our_own_field_manager(
+    def test_what_is_written_is_the_whole_object_under_our_own_field_manager(
         self, kube: KubeClient, namespace: str
     ) -> None:
-        kube.apply(CONFIG_MAPS, "a", config_map("a", colour="red", size="1"), namespace=namespace)
-        found = kube.apply(CONFIG_MAPS, "a", config_map("a", colour="blue"), namespace=namespace)
-        assert found["data"] == {"colour": "blue"}, "what is no longer applied is gone"
+        first = kube.create(CONFIG_MAPS, config_map("a", colour="red", size="1"), namespace=namespace)
+        data: JsonObject = {"colour": "blue"}
+        found = kube.replace(CONFIG_MAPS, "a", {**first, "data": data}, namespace=namespace)
+        assert found["data"] == {"colour": "blue"}, "what is no longer written is gone"
         (manager,) = cast("list[JsonObject]", part(found, "metadata")["managedFields"])
-        assert (manager["manager"], manager["operation"]) == (FIELD_MANAGER, "Apply")
+        assert (manager["manager"], manager["operation"]) == (FIELD_MANAGER, "Update")
 
-    def test_apply_takes_a_field_back_from_somebody_else(
-        self, kube: KubeClient, control_plane: ControlPlane, namespace: str
-    ) -> None:
-        kube.apply(CONFIG_MAPS, "a", config_map("a", colour="red"), namespace=namespace)
-        control_plane.admin.patch(
-            f"/api/v1/namespaces/{namespace}/configmaps/a", {"data": {"colour": "green"}}
-        )
-        found = kube.apply(CONFIG_MAPS, "a", config_map("a", colour="red"), namespace=namespace)
-        assert found["data"] == {"colour": "red"}
-
-    def test_apply_with_an_old_version_is_a_conflict(self, kube: KubeClient, namespace: str) -> None:
-        first = kube.apply(CONFIG_MAPS, "a", config_map("a", colour="red"), namespace=namespace)
-        kube.apply(CONFIG_MAPS, "a", config_map("a", colour="blue"), namespace=namespace)
-        stale = config_map("a", colour="green")
-        part(stale, "metadata")["resourceVersion"] = part(first, "metadata")["resourceVersion"]
+    def test_writing_an_old_version_is_a_conflict(self, kube: KubeClient, namespace: str) -> None:
+        first = kube.create(CONFIG_MAPS, config_map("a", colour="red"), namespace=namespace)
+        data: JsonObject = {"colour": "blue"}
+        kube.replace(CONFIG_MAPS, "a", {**first, "data": data}, namespace=namespace)
         with pytest.raises(Conflict):
-            kube.apply(CONFIG_MAPS, "a", stale, namespace=namespace)
+            kube.replace(CONFIG_MAPS, "a", first, namespace=namespace)
         assert kube.get(CONFIG_MAPS, "a", namespace=namespace)["data"] == {"colour": "blue"}
+
+    def test_writing_what_is_gone_makes_nothing_anew(self, kube: KubeClient, namespace: str) -> None:
+        first = kube.create(CONFIG_MAPS, config_map("a", colour="red"), namespace=namespace)
+        with pytest.raises(NotFound):
+            kube.replace(CONFIG_MAPS, "b", {**first, "metadata": {"name": "b"}}, namespace=namespace)
+
+    def test_writes_are_held_back_by_whoever_must_allow_them_and_reads_are_not(
+        self, control_plane: ControlPlane, namespace: str
+    ) -> None:
+        def refuse() -> None:
+            raise Conflict("NotLeader", "not now")
+
+        access = Access.find(kubeconfig=control_plane.kubeconfig())
+        held = KubeClient(access, user_agent="test", before_write=refuse)
+        body = config_map("a", colour="red")
+        writes: list[Callable[[], JsonObject]] = [
+            lambda: held.create(CONFIG_MAPS, body, namespace=namespace),
+            lambda: held.replace(CONFIG_MAPS, "a", body, namespace=namespace),
+            lambda: held.merge(CONFIG_MAPS, "a", body, namespace=namespace),
+            lambda: held.replace_status(ROLLOUTS, "a", body, namespace=namespace),
+        ]
+        for write in writes:
+            with pytest.raises(Conflict, match="not now"):
+                write()
+        assert held.list_all(CONFIG_MAPS, lambda body: body, namespace=namespace).items == ()
+        held.close()
 
     def test_a_status_is_written_and_the_spec_is_not(self, kube: KubeClient, namespace: str) -> None:
         body = kube.create(ROLLOUTS, rollout(), namespace=namespace)

@@ -1,135 +1,23 @@
 """The reconcilers on a real API server, interrupted at every write, and with a clock that is moved."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from random import Random
+from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from edgecanary.api.edgemodel import EdgeModel
-from edgecanary.api.fields import JsonObject
 from edgecanary.api.modelrelease import ModelReleaseSpec
-from edgecanary.base.clock import SystemClock
 from edgecanary.base.errors import Conflict, NotFound, Unavailable
-from edgecanary.clients.access import Access
 from edgecanary.clients.events import EventRecorder
-from edgecanary.clients.kube import KubeClient, Secrets
-from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, Resource
-from edgecanary.controller.cache import Cache, Scope
-from edgecanary.controller.metrics import OperatorMetrics
-from edgecanary.controller.model_reconciler import ModelReconciler
-from edgecanary.controller.rollout_reconciler import RolloutReconciler
-from edgecanary.controller.signing import Signing
-from edgecanary.controller.tools import Tools
+from edgecanary.clients.kube import Secrets
+from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS
 from edgecanary.controller.views import ObjectKey
 from edgelab.modelzoo import ZooModel
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import OPERATOR, SECRET, Fleet, OperatorLab
-
-NAMES = ("a", "b", "c")
-
-
-class Interrupted(BaseException):
-    """The operator is killed here."""
-
-
-@dataclass
-class Interruption:
-    """Kills at the `at`-th write, before it is sent or after it was done; 0 never."""
-
-    at: int = 0
-    after: bool = False
-    writes: int = 0
-
-    def around(self, write: Callable[[], JsonObject]) -> JsonObject:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise Interrupted
-        answer = write()
-        if self.writes == self.at:
-            raise Interrupted
-        return answer
-
-
-class InterruptedKube(KubeClient):
-    """The real client, which dies at one write."""
-
-    interruption = Interruption()
-
-    def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
-        call = super().create
-        return self.interruption.around(lambda: call(resource, body, namespace=namespace))
-
-    def apply(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
-        call = super().apply
-        return self.interruption.around(lambda: call(resource, name, body, namespace=namespace))
-
-    def replace_status(
-        self, resource: Resource, name: str, body: JsonObject, *, namespace: str
-    ) -> JsonObject:
-        call = super().replace_status
-        return self.interruption.around(lambda: call(resource, name, body, namespace=namespace))
-
-
-@dataclass
-class MovedClock:
-    """The machine's clock, moved forward."""
-
-    ahead: timedelta = field(default_factory=timedelta)
-
-    def now(self) -> datetime:
-        return SystemClock().now() + self.ahead
-
-
-@dataclass
-class Bench:
-    """The reconcilers without a process around them; `restart` forgets all they remember."""
-
-    lab: OperatorLab
-    clock: MovedClock = field(default_factory=MovedClock)
-    lifetime: timedelta = timedelta(hours=24)
-
-    def __post_init__(self) -> None:
-        access = Access.find(kubeconfig=self.lab.control_plane.kubeconfig(OPERATOR, ()))
-        self.kube = InterruptedKube(access, user_agent="bench")
-        self.kube.interruption = Interruption()
-        self.key = ObjectKey(self.lab.namespace, "pump")
-        self.restart()
-
-    def restart(self) -> None:
-        secrets, scope = Secrets(self.kube), Scope(self.lab.namespace, (self.lab.namespace,))
-        self.cache = Cache(scope)
-        events = EventRecorder(self.kube, self.clock, instance="bench")
-        tools = Tools(self.kube, secrets, self.cache, events, OperatorMetrics(), self.clock)
-        self.rollouts = RolloutReconciler(tools, Signing(secrets, self.lifetime))
-        self.models = ModelReconciler(tools, Random(1))
-
-    def look(self) -> float | None:
-        """One look at everything, as after an event; killed work is begun anew by a new operator."""
-        try:
-            for part in self.cache.parts:
-                part.reload(self.kube)
-            self.models.reconcile(self.key)
-            return self.rollouts.reconcile(self.key)
-        except Interrupted:
-            self.restart()
-            return 0.0
-
-    def roll(self, *, until: str, fails: tuple[str, ...] = ()) -> list[ModelReleaseSpec]:
-        """Looks while the fleet obeys; the releases that nodes could see on the way."""
-        fleet, seen = Fleet(self.lab, NAMES), []
-        for _ in range(40):
-            self.look()
-            if self.lab.find(MODEL_RELEASES) is not None:
-                fleet.obey(fails=fails)
-                if (spec := self.lab.release().spec) not in seen:
-                    seen.append(spec)
-            if self.lab.ready(ROLLOUTS)[1] == until:
-                return seen
-        raise AssertionError(f"not {until}: {self.lab.ready(ROLLOUTS)}: {self.lab.message(ROLLOUTS)}")
+from tests.kube.bench import NAMES, Bench, Interruption
+from tests.kube.operator_lab import SECRET, OperatorLab
 
 
 @pytest.fixture

@@ -236,7 +236,9 @@ def test_what_the_operator_may_not_do_is_said_with_the_rule_to_grant_and_done_wh
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
     lab.start(user=user)
-    wanted = 'grant a role with apiGroups: ["edgecanary.dev"], resources: ["modelreleases"], verbs: ["patch"]'
+    wanted = (
+        'grant a role with apiGroups: ["edgecanary.dev"], resources: ["modelreleases"], verbs: ["create"]'
+    )
     until("the rule in the log", lambda: wanted in lab.log())
     assert lab.find(MODEL_RELEASES) is None
     grant(lab, user, rules(lab))

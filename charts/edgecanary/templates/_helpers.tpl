@@ -25,17 +25,21 @@
 {{- .Values.agent.serviceAccount.name | default (ternary (include "edgecanary.agent.name" .) "default" .Values.agent.serviceAccount.create) }}
 {{- end }}
 
-{{/* Labels: of every object, and those by which pods are selected. Call with (list $ "operator"). */}}
+{{/*
+Labels of an object, as YAML. Call with (list $ "operator"), or with further labels as a third item. Those by which pods
+are selected win over all others, then the further ones, then commonLabels.
+*/}}
 {{- define "edgecanary.labels" -}}
 {{- $root := index . 0 }}
-{{- include "edgecanary.selector" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: edgecanary
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
+{{- $further := dict }}
+{{- if gt (len .) 2 }}
+{{- $further = index . 2 | default dict }}
 {{- end }}
+{{- $usual := dict "app.kubernetes.io/version" $root.Chart.AppVersion "app.kubernetes.io/part-of" "edgecanary" }}
+{{- $_ := set $usual "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $_ := set $usual "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") }}
+{{- $selecting := include "edgecanary.selector" . | fromYaml }}
+{{- toYaml (merge (dict) $selecting $further $root.Values.commonLabels $usual) }}
 {{- end }}
 
 {{- define "edgecanary.selector" -}}
@@ -93,6 +97,34 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{- define "edgecanary.agent.inferencePort" -}}
 {{- (include "edgecanary.agent.settled" . | fromYaml).listen | splitList ":" | last }}
+{{- end }}
+
+{{/* The grants as rules, one a line. */}}
+{{- define "edgecanary.tenancy.rules" -}}
+{{- with .Values.tenancy.contact }}
+* contact {{ . }}
+{{- end }}
+{{- if .Values.tenancy.requireSecretLabel }}
+* secrets labelled
+{{- end }}
+{{- range $grant := .Values.tenancy.grants }}
+{{- $pairs := list }}
+{{- range $key, $value := $grant.nodeSelector.matchLabels }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- range $namespace := $grant.namespaces }}
+{{ $namespace }} nodes {{ join "," $pairs | default "*" }}
+{{- range $grant.prometheusHosts }}
+{{ $namespace }} prometheus {{ . }}
+{{- end }}
+{{- range $grant.objectStoreHosts }}
+{{ $namespace }} object-store {{ . }}
+{{- end }}
+{{- range $grant.downloadHosts }}
+{{ $namespace }} download {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* What a container may not, whatever the profile. */}}

@@ -37,6 +37,10 @@ class FleetSettings:
     operator_flags: Sequence[str] = ()
     agent_flags: Sequence[str] = ()
     audit: bool = True
+    pushing: frozenset[str] = frozenset()
+    """Nodes whose agents push their metrics; Prometheus does not reach them."""
+    rules: Sequence[Path] = ()
+    """Files with rules that Prometheus evaluates."""
 
 
 class Fleet:
@@ -53,7 +57,7 @@ class Fleet:
         self.data_dir = data_dir
         self.bucket = settings.bucket
         self.control_plane = ControlPlane(supervisor, data_dir / "control-plane", audit=settings.audit)
-        self.prometheus = Prometheus(supervisor, data_dir / "prometheus")
+        self.prometheus = Prometheus(supervisor, data_dir / "prometheus", rules=settings.rules)
         self.s3 = S3Server(supervisor, data_dir / "s3")
         self.mirror = Mirror(self.control_plane.admin)
         self._supervisor = supervisor
@@ -204,21 +208,34 @@ class Fleet:
                 agent_access(self.control_plane, plan.name),
                 SYSTEM_NAMESPACE,
             )
-            agent.flags = self.settings.agent_flags
+            agent.flags = [*self.settings.agent_flags, *self._push_flags(plan.name)]
             self._agents[plan.name] = agent
         programs: list[Program] = [self._operator, *self._agents.values()]
         stack.callback(_stop_all, programs)
         for program in programs:
             program.launch()
-        self.prometheus.set_targets(
-            [Target(agent.metrics_address, {"node": name}) for name, agent in self._agents.items()]
-        )
+        self.prometheus.set_targets(self._targets())
         self.prometheus.start()
         stack.callback(self.prometheus.stop)
         for program in programs:
             program.wait_ready()
-        addresses = [agent.metrics_address for agent in self._agents.values()]
-        wait_for("Prometheus scrapes every agent", lambda: self.prometheus.scrapes(addresses))
+        addresses = [target.address for target in self._targets()]
+        wait_for("Prometheus scrapes every program", lambda: self.prometheus.scrapes(addresses))
+
+    def _push_flags(self, node: str) -> Sequence[str]:
+        if node not in self.settings.pushing:
+            return ()
+        return (f"--remote-write={self.prometheus.remote_write_url}", "--remote-write-seconds=1")
+
+    def _targets(self) -> list[Target]:
+        """What Prometheus scrapes: the operator, and the agents that do not push."""
+        scraped = {n: agent for n, agent in self._agents.items() if n not in self.settings.pushing}
+        agents = [
+            Target(agent.metrics_address, {"node": name, "job": "edgecanary-agent"})
+            for name, agent in scraped.items()
+        ]
+        operator = Target(f"127.0.0.1:{self.operator.health_port}", {"job": "edgecanary-operator"})
+        return [operator, *agents]
 
 
 def _stop_all(programs: Sequence[Program]) -> None:

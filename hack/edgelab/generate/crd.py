@@ -3,7 +3,8 @@
 import yaml
 from pydantic import JsonValue
 
-from edgecanary.api import GROUP, VERSION
+from edgecanary import __version__
+from edgecanary.api import GROUP, VERSION, VERSION_ANNOTATION
 from edgecanary.api.fields import JsonObject
 from edgelab.generate.kinds import Column, Kind
 from edgelab.generate.structural import as_list, as_object, as_text, structural_schema
@@ -35,7 +36,10 @@ def definition(kind: Kind) -> JsonObject:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "metadata": {
+            "annotations": {VERSION_ANNOTATION: __version__},
+            "name": f"{kind.plural}.{GROUP}",
+        },
         "spec": {
             "group": GROUP,
             "names": names,

@@ -15,12 +15,12 @@ def value_meanings(name: str) -> dict[str, str]:
     for module in _MODULES:
         found = vars(module).get(name)
         if isinstance(found, EnumType):
-            return _meanings(found)
+            return meanings_of(found)
     return {}
 
 
-def _meanings(enumeration: EnumType) -> dict[str, str]:
-    """A string that follows an assignment describes the value assigned."""
+def meanings_of(enumeration: EnumType) -> dict[str, str]:
+    """The meanings by value. A string that follows an assignment describes the value assigned."""
     definition = ast.parse(inspect.getsource(enumeration)).body[0]
     statements = definition.body if isinstance(definition, ast.ClassDef) else []
     meanings = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecanary import __version__
 from edgecanary.agent.serving import openapi
 from edgecanary.api import GROUP
-from edgelab.generate import chart, crd, reasons, reference, semantics
+from edgelab.generate import argocd, chart, commands, crd, reasons, reference, semantics
 from edgelab.generate.kinds import KINDS
 from edgelab.paths import ROOT
 
@@ -30,8 +30,10 @@ def generated_files() -> dict[Path, str]:
         **chart.definitions(),
         REFERENCE: reference.page(KINDS),
         REASONS: reasons.page(),
+        commands.PAGE: commands.page(),
         SEMANTICS: semantics.page(),
         INFERENCE: inference,
+        **argocd.files(),
     }
 
 

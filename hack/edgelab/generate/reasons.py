@@ -35,7 +35,7 @@ class _Entry:
 def page() -> str:
     """The page in Markdown."""
     found = {entry for guide in _GUIDES for entry in _entries(guide)}
-    ordered = sorted(found, key=lambda entry: (entry.reason.lower(), entry.place))
+    ordered = sorted(found, key=lambda entry: (entry.reason.lower(), entry.place, str(entry)))
     heads = "| Reason | Meaning | What ends it | Explained under |"
     return _TEXT + "\n".join([heads, "| --- | --- | --- | --- |", *map(str, ordered)]) + "\n"
 

@@ -13,7 +13,14 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import containers, controlplane, helm_release, prometheus_release, systemd_package
+from edgelab.tools import (
+    browser,
+    containers,
+    controlplane,
+    helm_release,
+    prometheus_release,
+    systemd_package,
+)
 
 
 @functools.cache
@@ -119,6 +126,16 @@ def helm() -> Path:
         MissingToolError: it is not to be had.
     """
     return helm_release.find()
+
+
+@functools.cache
+def chromium() -> Path:
+    """Chromium, from PATH or the Debian package; only pictures for the documentation need it.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return browser.find()
 
 
 @functools.cache

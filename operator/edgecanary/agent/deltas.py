@@ -16,7 +16,7 @@ from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
 from edgecanary.agent.store import Store
 from edgecanary.api.modelrelease import ReleasedDelta
 from edgecanary.artifact.delta import DeltaInvalid, is_worth_it
-from edgecanary.base.errors import EdgecanaryError, NotFound, Unavailable, WrongAnswer
+from edgecanary.base.errors import EdgecanaryError, NotAllowed, NotFound, Unavailable, WrongAnswer
 from edgecanary.base.quantities import human_bytes
 from edgecanary.clients.download import Cancellation
 
@@ -108,7 +108,7 @@ class Deltas:
             if error.reason != "AccessDenied" and self._failures[way.delta.sha256] < _TRIES:
                 raise
             log.warning("%s: its delta cannot be had, the full file is fetched: %s", wanted.label, error)
-        except (NotFound, WrongAnswer, DeltaInvalid, OSError) as error:
+        except (NotAllowed, NotFound, WrongAnswer, DeltaInvalid, OSError) as error:
             self._useless.add(way.delta.sha256)
             log.warning("%s: its delta is of no use, the full file is fetched: %s", wanted.label, error)
         else:

@@ -2,9 +2,13 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import re
+import threading
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _STATUS = Path("/proc/self/status")
 _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
@@ -57,6 +61,14 @@ def rest() -> None:
     """Gives back what an idle process does not need: freed heap pages and code that only loading used."""
     trim_heap()
     unmap_idle_code()
+
+
+def lower_priority(niceness: int) -> None:
+    """Makes the calling thread give way to others, for good, where the system can do that for a thread (Linux)."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+    except OSError as error:
+        log.debug("the thread keeps its priority: %s", error)
 
 
 def clock_is_synchronised() -> bool:

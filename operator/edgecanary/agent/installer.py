@@ -19,8 +19,10 @@ from edgecanary.agent.record import Target, Verdict
 from edgecanary.agent.store import Store
 from edgecanary.api.edgenode import ModelResult, Transfer
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable
+from edgecanary.base.reach import Reach
 from edgecanary.clients.backoff import spread
 from edgecanary.clients.download import Cancellation
+from edgecanary.clients.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +59,11 @@ class Delay(EdgecanaryError):
 class Fetcher(Protocol):
     """How bytes come in; `clients.download.Downloader` is the one."""
 
-    def fetch(self, url: str, part: Path, size: int, cancellation: Cancellation) -> None:
-        """Completes `part` to `size` bytes of what `url` holds. Raises EdgecanaryError and OSError."""
+    def fetch(self, url: str, part: Path, size: int, cancellation: Cancellation, reach: Reach) -> None:
+        """Completes `part` to `size` bytes of what `url` holds, which `reach` must let it go to.
+
+        Raises EdgecanaryError and OSError.
+        """
         ...
 
 
@@ -86,11 +91,13 @@ class Installer:
         *,
         spread_seconds: float = 0.0,
         on_bytes: OnBytes | None = None,
+        tenancy: Tenancy | None = None,
     ) -> None:
         """A first try at an address waits up to `spread_seconds`, at random: every node heard of it at once."""
         self._store = store
         self._fetcher = fetcher
         self._budget = budget
+        self._tenancy = tenancy or Tenancy()
         self._spread_seconds = spread_seconds
         self._on_bytes = on_bytes
         self._deltas = Deltas(store, budget)
@@ -158,9 +165,11 @@ class Installer:
 
     async def _fetch(self, home: ModelFiles, kind: DownloadKind, url: str, part: Path, size: int) -> None:
         cancellation = Cancellation()
+        reach = self._tenancy.of(home.key.namespace).node_reach()
         try:
             await in_own_thread(
-                lambda: self._fetcher.fetch(url, part, size, cancellation), name=f"fetch {part.name[:8]}"
+                lambda: self._fetcher.fetch(url, part, size, cancellation, reach),
+                name=f"fetch {part.name[:8]}",
             )
         except asyncio.CancelledError:
             cancellation.cancel()

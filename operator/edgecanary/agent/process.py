@@ -15,11 +15,13 @@ from edgecanary import __version__
 from edgecanary.agent import host
 from edgecanary.agent.capabilities import discover
 from edgecanary.agent.cluster import Cluster
+from edgecanary.agent.credentials import CredentialSeries
 from edgecanary.agent.gatekeeper import Gatekeeper
 from edgecanary.agent.installer import Installer
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.memory import MemoryBudget
 from edgecanary.agent.notify import Notifier
+from edgecanary.agent.permits import Permits
 from edgecanary.agent.ports import ProbeImpossible
 from edgecanary.agent.probe import SubprocessProber
 from edgecanary.agent.report import Outbox, build_status
@@ -39,6 +41,8 @@ from edgecanary.api.edgenode import EdgeNodeStatus
 from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.clients.download import Downloader
 from edgecanary.clients.nodeapi import NodeApi
+from edgecanary.clients.tenancy import LOOK_SECONDS
+from edgecanary.clients.validity import Credentials
 
 if TYPE_CHECKING:
     from edgecanary.agent.push.writer import RemoteWriter
@@ -58,6 +62,7 @@ class Agent:
         formats = (Format(name) for name in supported_formats())
         capabilities = discover(formats, settings.accelerators)
         telemetry = Telemetry(agent_version=__version__)
+        telemetry.registry.register(CredentialSeries(Credentials(settings.access).validities))
         self._settings = settings
         self._cluster = cluster
         self._store = store or Store(settings.data_dir)
@@ -73,6 +78,7 @@ class Agent:
             settings.disk,
             spread_seconds=settings.download_spread_seconds,
             on_bytes=telemetry.count_download,
+            tenancy=settings.tenancy,
         )
         self._telemetry = telemetry
         self._prober = SubprocessProber(settings.probe)
@@ -90,6 +96,7 @@ class Agent:
             MemoryBudget(settings.memory_budget_bytes),
             gatekeeper,
             trust=trust,
+            permits=Permits(settings.tenancy),
         )
 
         def compose() -> EdgeNodeStatus:
@@ -99,6 +106,7 @@ class Agent:
                 agent_version=__version__,
                 now=clock.now(),
                 node_uid=self._supervisor.node_uid,
+                refused=self._supervisor.refused,
             )
 
         self._outbox = Outbox(settings.data_dir / "outbox.json")
@@ -134,6 +142,8 @@ class Agent:
             stack.callback(reporting.cancel)
             surveying = asyncio.create_task(self._survey(), name="sandbox survey")
             stack.callback(surveying.cancel)
+            following = asyncio.create_task(self._follow_rules(), name="rules of tenancy")
+            stack.callback(following.cancel)
             manager = ServiceManager()
             alive = asyncio.create_task(manager.keep_alive(), name="signs of life")
             stack.callback(alive.cancel)
@@ -161,6 +171,16 @@ class Agent:
                 return
             if watchdog.stuck:
                 watchdog.hung.set()
+
+    async def _follow_rules(self) -> None:
+        """Looks at everything again whenever the rules of tenancy change."""
+        tenancy = self._settings.tenancy
+        known = tenancy.stamp()
+        while tenancy.file is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            if (found := tenancy.stamp()) != known:
+                known = found
+                self._supervisor.reconsider()
 
     async def _survey(self) -> None:
         """Finds out, once, what confines probes on this node, and tells it everywhere."""

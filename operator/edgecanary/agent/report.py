@@ -9,13 +9,17 @@ from pydantic import ValidationError
 
 from edgecanary.agent import files
 from edgecanary.agent.machine import State
+from edgecanary.agent.orders import Order
+from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import DISK_FAILED, Record
 from edgecanary.api.edgenode import Capabilities, EdgeNodeStatus, ModelResult, ModelState, NodeModelStatus
 from edgecanary.api.fields import ApiModel
+from edgecanary.base.errors import NotAllowed
 
 log = logging.getLogger(__name__)
 
 MAX_MODELS = 64
+MAX_REFUSED = 8
 _MAX_MESSAGE = 1024
 _UNDER_WAY = {
     State.DOWNLOAD: "is being fetched",
@@ -36,18 +40,40 @@ def build_status(
     agent_version: str,
     now: datetime,
     node_uid: str = "",
+    refused: Iterable[NodeModelStatus] = (),
 ) -> EdgeNodeStatus:
-    """The status of the whole node as of `now`; `node_uid` is empty while the Node was never heard."""
-    models = sorted(
-        (model_status(record) for record in records), key=lambda item: (item.namespace, item.name)
-    )
+    """The status of the whole node as of `now`; `node_uid` is empty while the Node was never heard.
+
+    A few models that the node is `refused` come last: they never take the room of one that it has.
+    """
+    models = sorted((model_status(record) for record in records), key=_place)
     return EdgeNodeStatus(
         agent_version=agent_version,
         heartbeat_time=now,
         node_uid=node_uid,
         capabilities=capabilities,
-        models=tuple(models[:MAX_MODELS]),
+        models=tuple([*models, *sorted(refused, key=_place)[:MAX_REFUSED]][:MAX_MODELS]),
     )
+
+
+def refused_status(key: ModelKey, order: Order, refused: NotAllowed, now: datetime) -> NodeModelStatus:
+    """A model that the node does not begin with, because its namespace may not have the node."""
+    return NodeModelStatus(
+        namespace=key.namespace,
+        name=key.name,
+        desired=order.desired,
+        state=ModelState.PENDING,
+        reason=refused.reason,
+        message=_short(refused.message),
+        result=ModelResult.PRECHECK_FAILED,
+        attempt=order.attempt,
+        sequence=order.sequence,
+        transition_time=now,
+    )
+
+
+def _place(status: NodeModelStatus) -> tuple[str, str]:
+    return status.namespace, status.name
 
 
 def model_status(record: Record) -> NodeModelStatus:

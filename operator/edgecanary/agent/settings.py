@@ -15,6 +15,7 @@ from edgecanary.clients.download import DownloadPolicy
 from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeaccess import ApiAccess
+from edgecanary.clients.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from edgecanary.agent.push.settings import PushSettings
@@ -48,6 +49,8 @@ class AgentSettings:
     roots: TrustRoots | None = None
     """The keys that models must be signed with; None: models need no signature."""
     download: DownloadPolicy = field(default_factory=DownloadPolicy)
+    tenancy: Tenancy = field(default_factory=Tenancy)
+    """From which namespaces the node takes models, and where their files may come from."""
     download_spread_seconds: float = 10.0
     """A download begins at a random time within so many seconds after its release was heard."""
     retry: RetryPace = field(default_factory=RetryPace)

@@ -18,6 +18,7 @@ from edgecanary.agent.memory import Claim, MemoryBudget, OutOfMemory
 from edgecanary.agent.modelfiles import ModelFiles, StoreFailure
 from edgecanary.agent.notify import ASK_SECONDS, News, Notifier
 from edgecanary.agent.orders import active, reverted
+from edgecanary.agent.permits import Permits
 from edgecanary.agent.ports import (
     ModelKey,
     ModelServer,
@@ -58,6 +59,8 @@ class Workshop:
     """For a revision to be loaded by the serving process; one that takes longer has failed."""
     trust: Trust | None = None
     """Lets in only what is signed; None on a node without trust roots."""
+    permits: Permits = field(default_factory=Permits)
+    """From which namespaces the node takes models."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Steps:
 
     async def _precheck(self, record: Record, target: Target) -> Step:
         if not target.misfit:
-            await self._admit(record, assigned(target))
+            await self._admit(record, target, assigned(target))
         await asyncio.to_thread(self._shop.installer.precheck, self._home, target)
         self._check_memory(record, target)
         seen = self._times.look(record.outcome.transition_time)
@@ -170,13 +173,13 @@ class Steps:
         return Step(Event.PASSED, record)
 
     async def _stage(self, record: Record, target: Target) -> Step:
-        await self._admit(record, assigned(target))
+        await self._admit(record, target, assigned(target))
         await asyncio.to_thread(self._shop.installer.stage, self._home, target)
         return Step(Event.PASSED, record)
 
     async def _probe(self, record: Record, target: Target) -> Step:
         installed = self._home.installed(target.revision)
-        await self._admit(record, on_disk(installed, target.statement.signature))
+        await self._admit(record, target, on_disk(installed, target.statement.signature))
         if not installed.serve:
             return Step(Event.PASSED, record)
         try:
@@ -209,8 +212,12 @@ class Steps:
             raise _delay(Held("OutsideWindow", again.message, again.wait_seconds))
         return seen.now, seen.floor
 
-    async def _admit(self, record: Record, offered: Offered) -> Admission | None:
-        """What the node remembers of the revision; None without trust roots. Raises Delay."""
+    async def _admit(self, record: Record, target: Target, offered: Offered) -> Admission | None:
+        """What the node remembers of the revision; None without trust roots.
+
+        Raises Delay for a revision that the trust roots or the node's permits do not let in.
+        """
+        await asyncio.to_thread(self._shop.permits.check, self._key, target)
         trust = self._shop.trust
         if trust is None:
             return None
@@ -219,7 +226,7 @@ class Steps:
     async def _admit_installed(self, record: Record, target: Target) -> Record:
         """The record with what is remembered of the revision on disk. Raises Delay and StoreFailure."""
         installed = self._home.installed(target.revision)
-        admitted = await self._admit(record, on_disk(installed, target.statement.signature))
+        admitted = await self._admit(record, target, on_disk(installed, target.statement.signature))
         return record.aiming(target, admitted=admitted)
 
     async def _switch(self, record: Record, target: Target) -> Step:

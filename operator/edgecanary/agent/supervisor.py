@@ -12,9 +12,10 @@ from edgecanary.agent.memory import Claim
 from edgecanary.agent.orders import Order, orders
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Record
+from edgecanary.agent.report import refused_status
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.updater import RetryPace, Updater
-from edgecanary.api.edgenode import Capabilities
+from edgecanary.api.edgenode import Capabilities, NodeModelStatus
 from edgecanary.api.modelrelease import ModelRelease
 from edgecanary.clients.nodeevents import LabelsHeard, NodeEvent, ReleaseChanged, ReleaseGone, ReleasesListed
 from edgecanary.rollout.eligibility import NodeFacts
@@ -48,11 +49,17 @@ class Supervisor:
         self._updaters: dict[ModelKey, Updater] = {}
         self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
         self._given: dict[ModelKey, Order | None] = {}
+        self._refused: dict[ModelKey, NodeModelStatus] = {}
 
     @property
     def records(self) -> list[Record]:
         """What is known of each model."""
         return [updater.record for updater in self._updaters.values()]
+
+    @property
+    def refused(self) -> list[NodeModelStatus]:
+        """Models that releases assign and that the node does not begin with, with the reasons."""
+        return list(self._refused.values())
 
     @property
     def retreating(self) -> bool:
@@ -127,11 +134,40 @@ class Supervisor:
         if self._shop.trust is not None:
             self._shop.trust.node = facts
         wanted = orders(self._releases.values(), facts, followed)
-        for key, order in wanted.items():
-            if key not in self._updaters and order.target is not None:
-                self._add(key)
+        self._shop.permits.labels = self._labels
+        new = {k: o for k, o in wanted.items() if k not in self._updaters and o.target is not None}
+        for key in self._permitted(new):
+            self._add(key)
         for key in list(self._updaters):
             self._give(key, wanted.get(key))
+
+    def reconsider(self) -> None:
+        """Looks at everything again: the rules for namespaces have changed."""
+        self._give_orders()
+        for updater in self._updaters.values():
+            updater.try_again()
+
+    def _permitted(self, new: Mapping[ModelKey, Order]) -> list[ModelKey]:
+        """Those of the models that the node may begin with. Of the others nothing is kept but why."""
+        told, now = self._refused, self._shop.clock.now()
+        self._refused = {}
+        found = []
+        for key, order in new.items():
+            refused = self._shop.permits.refusal(key.namespace)
+            if refused is None:
+                found.append(key)
+                continue
+            status, known = refused_status(key, order, refused, now), told.get(key)
+            if known is not None and known == status.model_copy(
+                update={"transition_time": known.transition_time}
+            ):
+                status = known
+            else:
+                log.warning("%s: not taken: %s", key, refused)
+            self._refused[key] = status
+        if self._refused != told:
+            self._on_news()
+        return found
 
     def _give(self, key: ModelKey, order: Order | None) -> None:
         if key in self._given and self._given[key] == order:

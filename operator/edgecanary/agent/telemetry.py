@@ -1,7 +1,8 @@
 """What the agent counts, for Prometheus.
 
 All series of a revision start at 0 before it takes traffic, so that an increase over a window sees the first
-event; they vanish when the revision leaves the node. Used from the event loop's thread only.
+event; they vanish when the revision leaves the node. Used from the event loop's thread; models' threads count
+requests as well.
 """
 
 import math
@@ -100,6 +101,14 @@ class DriftSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Series:
+    """What counts the requests of one revision. Counting in it brings no series back that was removed."""
+
+    outcomes: Mapping[Outcome, Counter]
+    duration: Histogram
+
+
 class Telemetry:
     """The agent's metrics on a registry of their own."""
 
@@ -164,7 +173,7 @@ class Telemetry:
         )
         for kind in DownloadKind:
             self._downloads.labels(kind)
-        self._open: set[Identity] = set()
+        self._open: dict[Identity, _Series] = {}
         self._drift: dict[Identity, DriftSource] = {}
         self.registry.register(_DriftCollector(self._drift))
         info = Gauge(
@@ -175,12 +184,12 @@ class Telemetry:
 
     def open(self, identity: Identity) -> None:
         """Starts the revision's counters at 0 where they do not exist yet."""
-        self._open.add(identity)
-        for outcome in Outcome:
-            self._requests.labels(*identity.labels, outcome)
+        self._open[identity] = _Series(
+            {outcome: self._requests.labels(*identity.labels, outcome) for outcome in Outcome},
+            self._duration.labels(*identity.labels),
+        )
         for feedback in Feedback:
             self._feedback.labels(*identity.labels, feedback)
-        self._duration.labels(*identity.labels)
 
     def open_shadow(self, identity: Identity) -> None:
         """Starts the revision's comparisons at 0 where they do not exist yet."""
@@ -216,7 +225,7 @@ class Telemetry:
 
     def close(self, identity: Identity) -> None:
         """Removes every series of a revision that left the node."""
-        self._open.discard(identity)
+        self._open.pop(identity, None)
         self._drift.pop(identity, None)
         for metric in (
             self._requests,
@@ -229,11 +238,11 @@ class Telemetry:
             metric.remove_by_labels(_named(identity))
 
     def count_request(self, identity: Identity, outcome: Outcome, seconds: float) -> None:
-        """Counts a request that reached the model, unless its revision has left since."""
-        if identity not in self._open:
-            return
-        self._requests.labels(*identity.labels, outcome).inc()
-        self._duration.labels(*identity.labels).observe(seconds)
+        """Counts a request that reached the model, unless its revision has left since. Safe from any thread."""
+        series = self._open.get(identity)
+        if series is not None:
+            series.outcomes[outcome].inc()
+            series.duration.observe(seconds)
 
     def count_feedback(self, identity: Identity, feedback: Feedback) -> None:
         """Counts one piece of feedback, unless the revision has left."""
@@ -242,7 +251,7 @@ class Telemetry:
         self._feedback.labels(*identity.labels, feedback).inc()
 
     def count_refused(self, status: int) -> None:
-        """Counts a request that no model saw."""
+        """Counts a request that no model saw. Safe from any thread."""
         self._refused.labels(str(status)).inc()
 
     def set_sandbox(self, in_force: Iterable[str], missing: Iterable[str]) -> None:

@@ -102,6 +102,10 @@ class Updater:
             self._order = order
         self._wake.set()
 
+    def try_again(self) -> None:
+        """Ends a wait: what was held up may be possible now."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Works for ever."""
         try:

@@ -8,3 +8,5 @@ from typing import Final
 GROUP: Final = "edgecanary.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = "edgecanary.dev/v1alpha1"
+VERSION_ANNOTATION: Final = "edgecanary.dev/version"
+"""On each CustomResourceDefinition: the version of edgecanary that it came with."""

@@ -1,6 +1,7 @@
 """RolloutStatus: what the operator observed, decided and is waiting for."""
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,9 +15,15 @@ from edgecanary.api.fields import (
     Time,
     Token,
     list_map,
+    patterned,
 )
 from edgecanary.api.meta import Condition
 from edgecanary.api.modelrelease import RejectedRevision
+
+NoticeId = Annotated[
+    str, patterned(r"^[0-9a-f]{32}$", "must be 32 lower-case hexadecimal digits", max_length=32)
+]
+"""The id of a notification."""
 
 
 class Verdict(StrEnum):
@@ -285,6 +292,15 @@ class RolloutStatus(ApiModel):
         default=(),
         max_length=10,
         description="The last 10 canaries, newest last.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    notified: tuple[NoticeId, ...] | None = Field(
+        default=None,
+        max_length=32,
+        description=(
+            "Ids of the notifications that the webhook has taken. Absent: the operator tells nobody, or has not "
+            "begun to."
+        ),
         json_schema_extra=LIST_ATOMIC,
     )
     actions: ActionTokens = Field(

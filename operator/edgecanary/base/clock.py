@@ -1,5 +1,6 @@
 """Time as a value: the pure layers take `now` as an argument, the shells take a `Clock`."""
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,6 +19,11 @@ class SystemClock:
     def now(self) -> datetime:
         """The current UTC time."""
         return datetime.now(UTC)
+
+
+def steady_seconds() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def to_rfc3339(moment: datetime) -> str:

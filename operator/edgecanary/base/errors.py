@@ -28,6 +28,21 @@ class InvalidInput(EdgecanaryError):
         self.field = field
 
 
+class NotAllowed(InvalidInput):
+    """What is asked for is well-formed, and a rule of the cluster's or the node's administrator forbids it.
+
+    `rule` is the message without the field's name.
+    """
+
+    def __init__(self, field: str, rule: str, *, reason: str = "NotGranted") -> None:
+        super().__init__(field, rule, reason=reason)
+        self.rule = rule
+
+    def of(self, field: str) -> "NotAllowed":
+        """The same, said of a field."""
+        return NotAllowed(field, self.rule, reason=self.reason)
+
+
 class Unavailable(EdgecanaryError):
     """Something outside did not answer, or not in time; retrying later may help.
 

@@ -18,7 +18,7 @@ from edgecanary.agent.surroundings import Places
 from edgecanary.agent.updater import RetryPace
 from edgecanary.base.errors import InvalidInput
 from edgecanary.base.quantities import parse_bytes
-from edgecanary.cli import agent_install, agent_prepare, agent_push, agent_serving
+from edgecanary.cli import agent_install, agent_prepare, agent_push, agent_serving, reach
 from edgecanary.cli.flags import Flags
 from edgecanary.clients import nodeaccess
 from edgecanary.clients.download import DownloadPolicy
@@ -113,6 +113,7 @@ def add_flags(flags: Flags) -> None:
     )
     flags.text("--memory-budget", default=None, help="memory that loaded models may take", metavar="QUANTITY")
     flags.text("--notify-url", default=None, help="local hook that is told what is active", metavar="URL")
+    reach.add_flags(flags)
     _add_conditions(flags)
     agent_serving.add_flags(flags)
     agent_push.add_flags(flags)
@@ -177,6 +178,7 @@ def to_settings(options: argparse.Namespace) -> AgentSettings:
         ),
         download=_download(options),
         download_spread_seconds=options.download_spread_seconds,
+        tenancy=reach.to_tenancy(options, in_pod=_uses_pods_account(options)),
         roots=load_roots([Path(path) for path in options.trust_root or ()], options.trust_threshold),
         report=ReportPace(heartbeat_seconds=options.heartbeat_seconds),
         probe=_probe_limits(options),
@@ -221,7 +223,7 @@ def _download(options: argparse.Namespace) -> DownloadPolicy:
     return DownloadPolicy(
         ca_file=_path(options.download_ca_file),
         bytes_per_second=_bytes(options.download_rate_limit, "--download-rate-limit"),
-        redirect_hosts=tuple(options.download_redirect_host or ()),
+        redirect_hosts=reach.host_rules(options.download_redirect_host, "--download-redirect-host"),
     )
 
 
@@ -234,6 +236,10 @@ def _access(options: argparse.Namespace) -> ApiAccess:
     if kubeconfig:
         return nodeaccess.from_kubeconfig(Path(kubeconfig))
     return nodeaccess.in_cluster(os.environ)
+
+
+def _uses_pods_account(options: argparse.Namespace) -> bool:
+    return not (options.server or options.kubeconfig or os.environ.get("KUBECONFIG"))
 
 
 def _pod_namespace() -> str | None:

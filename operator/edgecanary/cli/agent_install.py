@@ -28,6 +28,7 @@ _PATH_FLAGS = (
     "--token-file",
     "--ca-file",
     "--download-ca-file",
+    "--tenancy-file",
     "--trust-root",
     "--metered-file",
     "--hold-file",

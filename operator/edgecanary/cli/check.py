@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgecanary import __version__
@@ -57,11 +58,11 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     kubeconfig = Path(options.kubeconfig) if options.kubeconfig else None
     kube = KubeClient(Access.find(kubeconfig=kubeconfig), user_agent=f"edgecanary-check/{__version__}")
     for kind in _KINDS:
-        yield _tried(f"the API server serves {kind}", lambda kind=kind: _list(kube, kind, options.namespace))
+        yield _tried(f"the API server serves {kind}", partial(_list, kube, kind, options.namespace))
     if options.operator_url:
         url = options.operator_url.rstrip("/")
-        yield _tried("the operator is ready", lambda: _wait_ready(url, options.timeout_seconds))
-        yield _tried(f"the operator is version {__version__}", lambda: _same_version(url))
+        yield _tried("the operator is ready", partial(_wait_ready, url, options.timeout_seconds))
+        yield _tried(f"the operator is version {__version__}", partial(_same_version, url))
 
 
 def _tried(what: str, look: Callable[[], None]) -> Finding:

@@ -1,6 +1,7 @@
 """The program's entry: picks the subcommand and turns expected failures into one clear line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -13,18 +14,29 @@ COMMANDS = {
     "operator": "run the operator, in or out of a cluster",
     "agent": "run the node agent",
     "model": "prepare a model for release: deltas, signatures",
-    "rollout": "plan a rollout, or ask why one stands where it does",
+    "rollout": "look at rollouts, plan, promote, take back, wait",
+    "node": "look at nodes and what they run",
     "simulate": "play a rollout on a simulated fleet",
     "check": "check the installation in a cluster",
+    "version": "say which versions of edgecanary are at work",
+    "completion": "print the completion script of a shell",
 }
 EXTRAS = {
     "operator": "operator",
     "agent": "agent",
     "model": "model",
-    "rollout": "operator",
+    "rollout": "cli",
+    "node": "cli",
     "simulate": "operator",
     "check": "operator",
+    "version": "cli",
+    "completion": "cli",
 }
+KUBECTL = "kubectl edgecanary"
+"""The program's name as a plugin of kubectl."""
+
+COMPLETE = "__complete"
+"""What completion scripts call, with the words so far."""
 
 
 class Command(Protocol):
@@ -39,34 +51,54 @@ class Command(Protocol):
         ...
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; the exit code is 0 for success, 1 for a failure, 2 for wrong usage."""
+def main(argv: Sequence[str] | None = None, *, program: str = "edgecanary") -> int:
+    """Runs a subcommand; the exit code is 0 for success, 1 for a failure, 2 for wrong usage, or the subcommand's."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run(arguments)
+        return _run(arguments, program)
     except EdgecanaryError as error:
         sys.stderr.write(f"edgecanary: {error.reason}: {error.message}\n")
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. What is left in the buffer must not fail at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
-def _run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="edgecanary", description="Staged rollouts of ML models to edge nodes."
-    )
+def build_parser(program: str, commands: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the program, with the flags of these subcommands; of the others only the names.
+
+    Raises EdgecanaryError when a package is missing that one of them needs.
+    """
+    parser = argparse.ArgumentParser(prog=program, description="Staged rollouts of ML models to edge nodes.")
     parser.add_argument("--version", action="version", version=f"edgecanary {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((word for word in arguments if word in COMMANDS), None)
     for name, text in COMMANDS.items():
-        if name == chosen:
-            _load(name).add_parser(subparsers)
+        if name in commands:
+            load(name).add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=text)
-    options = parser.parse_args(arguments)
-    return _load(options.command).run(options)
+    return parser
 
 
-def _load(command: str) -> Command:
+def load(command: str) -> Command:
     """The subcommand's module, loaded only when chosen."""
     return cast("Command", lazy.load(command, extra=EXTRAS[command]))
+
+
+def _run(arguments: list[str], program: str) -> int:
+    if arguments[:1] == [COMPLETE]:
+        return cast("_Completer", lazy.load("complete", extra="cli")).run(arguments[1:], program)
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    options = build_parser(program, [chosen] if chosen else []).parse_args(arguments)
+    return load(options.command).run(options)
+
+
+class _Completer(Protocol):
+    """What the module of completions offers."""
+
+    def run(self, words: Sequence[str], program: str) -> int:
+        """Prints what the last word may become; returns the exit code."""
+        ...

@@ -1,8 +1,9 @@
-"""`edgecanary rollout`: plan a rollout before it begins, and ask why one stands where it does.
+"""`edgecanary rollout`: what a person does with rollouts: look, plan, ask why, promote, take back, wait.
 
-Exit codes: 0 for an answer, 1 when the cluster cannot be asked, 2 for wrong usage or a file that breaks a
-rule, 3 when there is no such Rollout. With --exit-code also 10 (`why`: it waits; `plan`: there are warnings)
-and 11 (`why`: it is stalled until a person changes something).
+Exit codes: 0 for done or an answer, 1 when the cluster cannot be asked or changed, 2 for wrong usage or a file
+that breaks a rule, 3 when there is no such Rollout or no CRDs, 4 when what was waited for cannot come any more,
+5 when the time is over, 6 when the action means nothing in the Rollout's state. With --exit-code also 10 (`why`:
+it waits; `plan`: there are warnings) and 11 (`why`: it is stalled until a person changes something).
 """
 
 import argparse
@@ -12,14 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound
-from edgecanary.cli import lazy
-from edgecanary.cli.flags import Flags
-
-DEFAULT_SYSTEM_NAMESPACE = "edgecanary-system"
-EXIT_WRONG_INPUT = 2
-EXIT_NOT_FOUND = 3
-EXIT_WAITS = 10
-EXIT_STALLED = 11
+from edgecanary.cli import lazy, rollout_flags
+from edgecanary.cli.exits import Exit
+from edgecanary.cli.rollout_refused import Refused
 
 _NOT_THE_USERS_FILE = ("NoClusterAccess",)
 
@@ -34,10 +30,11 @@ class Action(Protocol):
 
 @dataclass(frozen=True)
 class _Entry:
-    """An action: what it is for, and how its flags are added. Its module is loaded when it runs."""
+    """An action: what it is for, how its flags are added, and its module, which is loaded when it runs."""
 
     help: str
     add_flags: Callable[[argparse.ArgumentParser], None]
+    module: str = ""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,115 +42,52 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     text = (__doc__ or "").partition("\n\n")
     parser = subparsers.add_parser(
         "rollout",
-        help="plan a rollout, or ask why one stands where it does",
+        help="look at rollouts, plan, promote, take back, wait",
         description=text[0],
         epilog=text[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, entry in _ACTIONS.items():
+    for name, entry in ACTIONS.items():
         entry.add_flags(actions.add_parser(name, help=entry.help, description=f"{entry.help}."))
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the action; returns the exit code."""
-    action = cast("Action", lazy.load(f"rollout_{options.action}", extra="operator"))
+    module = ACTIONS[options.action].module or f"rollout_{options.action}"
+    return guarded(lambda: cast("Action", lazy.load(module, extra="cli")).run(options))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """The command's exit code; of one that fails, the code for its failure, which is told in one line."""
     try:
-        return action.run(options)
+        return command()
+    except Refused as error:
+        return _told(error, Exit.REFUSED)
     except NotFound as error:
-        return _told(error, EXIT_NOT_FOUND)
+        return _told(error, Exit.NOT_FOUND)
     except InvalidInput as error:
-        return _told(error, 1 if error.reason in _NOT_THE_USERS_FILE else EXIT_WRONG_INPUT)
+        return _told(error, Exit.FAILED if error.reason in _NOT_THE_USERS_FILE else Exit.WRONG_INPUT)
 
 
-def _told(error: EdgecanaryError, code: int) -> int:
+def _told(error: EdgecanaryError, code: Exit) -> int:
     sys.stderr.write(f"edgecanary: {error.reason}: {error.message}\n")
     return code
 
 
-def _why_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="name of the Rollout", metavar="NAME")
-    _add_cluster_flags(parser)
-    _add_output_flags(parser, ("text", "json", "yaml"))
-
-
-def _plan_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-f", "--filename", required=True, help="YAML with a Rollout and, best, its EdgeModel; - is stdin",
-        metavar="FILE",
-    )  # fmt: skip
-    parser.add_argument(
-        "--nodes",
-        help="YAML with Nodes and as needed EdgeNodes, such as kubectl get nodes -o yaml gives; "
-        "the cluster is not asked then",
-        metavar="FILE",
-    )
-    flags = Flags(parser)
-    flags.text("--prometheus", default=None, help="address to ask instead of the Rollout's", metavar="URL")
-    flags.seconds("--rate-seconds", default=3600.0, help="how far back the request rate is measured")
-    parser.add_argument(
-        "--requests-per-hour", type=_positive, help="answers per node and hour; Prometheus is not asked then",
-        metavar="N",
-    )  # fmt: skip
-    parser.add_argument(
-        "--error-rate", type=_share, help="share of bad answers, 0 to 1, with --requests-per-hour",
-        metavar="SHARE",
-    )  # fmt: skip
-    _add_cluster_flags(parser)
-    _add_output_flags(parser, ("table", "json", "yaml"))
-
-
-_ACTIONS = {
-    "plan": _Entry("Show what a Rollout would do: nodes, times, gates and warnings", _plan_flags),
-    "why": _Entry("Show what a Rollout waits for, or why it was taken back", _why_flags),
+ACTIONS = {
+    "list": _Entry("list Rollouts", rollout_flags.add_list),
+    "get": _Entry("show one Rollout: steps, cohorts, gates", rollout_flags.add_get),
+    "watch": _Entry("follow one Rollout live", rollout_flags.add_watch),
+    "plan": _Entry("show what a Rollout would do, before it is applied", rollout_flags.add_plan),
+    "promote": _Entry(
+        "approve the current step and end its bake", rollout_flags.add_promote, "rollout_action"
+    ),
+    "pause": _Entry("hold a Rollout where it is", rollout_flags.add_change, "rollout_pause"),
+    "resume": _Entry("let a paused Rollout go on", rollout_flags.add_change, "rollout_pause"),
+    "abort": _Entry("take the canary back from every node", rollout_flags.add_change, "rollout_action"),
+    "retry": _Entry("try the rejected revision once more", rollout_flags.add_change, "rollout_action"),
+    "history": _Entry("show a Rollout's last ten revisions", rollout_flags.add_history),
+    "why": _Entry("say what a Rollout waits for, or why it was taken back", rollout_flags.add_why),
+    "wait": _Entry("wait until a Rollout is where it should be", rollout_flags.add_wait),
 }
-
-
-def _add_cluster_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--namespace", help="namespace, by default the context's", metavar="NAME")
-    parser.add_argument(
-        "--context", help="context of the kubeconfig, by default its current one", metavar="NAME"
-    )
-    flags = Flags(parser)
-    flags.text(
-        "--kubeconfig",
-        default=None,
-        help="kubeconfig to reach the API server with, by default KUBECONFIG, the pod's account or ~/.kube/config",
-        metavar="FILE",
-    )
-    flags.text(
-        "--system-namespace",
-        default=DEFAULT_SYSTEM_NAMESPACE,
-        help="namespace of the EdgeNodes",
-        metavar="NAME",
-    )
-
-
-def _add_output_flags(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
-    parser.add_argument("-o", "--output", choices=formats, default=formats[0], help="how to print it")
-    parser.add_argument(
-        "--exit-code",
-        action="store_true",
-        help="say by the exit code how it stands (see edgecanary rollout -h)",
-    )
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text!r}")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from error

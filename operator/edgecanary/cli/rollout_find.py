@@ -18,10 +18,15 @@ def find_rollout(kube: KubeClient, namespace: str, name: str) -> Rollout:
 
     Raises NotFound (KindMissing, RolloutNotFound), the latter with names near it and namespaces that have it.
     """
+    return parse(Rollout, find_rollout_body(kube, namespace, name))
+
+
+def find_rollout_body(kube: KubeClient, namespace: str, name: str) -> JsonObject:
+    """The Rollout as the server has it. Raises NotFound as `find_rollout` does."""
     if not name:
         raise InvalidInput("NAME", "must be the name of a Rollout", reason="InvalidSetting")
     try:
-        return parse(Rollout, kube.get(ROLLOUTS, name, namespace=namespace))
+        return kube.get(ROLLOUTS, name, namespace=namespace)
     except NotFound as error:
         raise _not_found(kube, namespace, name) from error
 

@@ -9,11 +9,11 @@ from edgecanary.api.fields import JsonObject
 from edgecanary.api.rollout import Rollout
 from edgecanary.artifact.revision import revision_digest
 from edgecanary.base.clock import SystemClock
-from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
-from edgecanary.cli.cluster import Cluster, connect
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, WrongAnswer
+from edgecanary.cli.cluster import Cluster, connect, explained
+from edgecanary.cli.exits import Exit
 from edgecanary.cli.manifests import find_model, find_rollout, read_manifests
 from edgecanary.cli.output import print_data
-from edgecanary.cli.rollout import EXIT_WAITS
 from edgecanary.cli.rollout_plan_text import to_table
 from edgecanary.cli.rollout_traffic import Subject, find_traffic
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, NODES, ROLLOUTS
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(to_table(found))
     else:
         print_data(found, options.output)
-    return EXIT_WAITS if options.exit_code and found.warnings else 0
+    return Exit.WAITS if options.exit_code and found.warnings else 0
 
 
 def _plan(options: argparse.Namespace) -> Forecast:
@@ -71,8 +71,8 @@ def _plan(options: argparse.Namespace) -> Forecast:
     else:
         try:
             scene = _from_cluster(cluster, rollout, model, options.system_namespace)
-        except Unavailable as error:
-            raise cluster.unreachable(error) from error
+        except EdgecanaryError as error:
+            raise explained(cluster, error) from error
     return _forecast(scene, options, cluster)
 
 

@@ -8,26 +8,23 @@ from edgecanary.api.edgenode import NodeModelStatus
 from edgecanary.api.fields import JsonObject
 from edgecanary.api.rollout import Rollout
 from edgecanary.base.clock import SystemClock
-from edgecanary.base.errors import EdgecanaryError, Unavailable
-from edgecanary.cli.cluster import Cluster, connect
+from edgecanary.base.errors import EdgecanaryError
+from edgecanary.cli.cluster import Cluster, session
+from edgecanary.cli.exits import Exit
 from edgecanary.cli.output import print_data
-from edgecanary.cli.rollout import EXIT_STALLED, EXIT_WAITS
 from edgecanary.cli.rollout_find import find_rollout
 from edgecanary.cli.rollout_why_text import to_text
 from edgecanary.clients.resources import EDGE_NODES
 from edgecanary.controller.views import ObjectKey, identify, read_edge_node
 from edgecanary.rollout.why import Explanation, Standing, explain
 
-_EXIT = {Standing.DONE: 0, Standing.WAITING: EXIT_WAITS, Standing.STALLED: EXIT_STALLED}
+_EXIT = {Standing.DONE: 0, Standing.WAITING: Exit.WAITS, Standing.STALLED: Exit.STALLED}
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the explanation; returns the exit code."""
-    cluster = connect(options)
-    try:
+    with session(options) as cluster:
         explanation = _explain(cluster, options.name, options.system_namespace)
-    except Unavailable as error:
-        raise cluster.unreachable(error) from error
     if options.output == "text":
         sys.stdout.write(to_text(explanation, SystemClock().now()))
     else:

@@ -1,11 +1,14 @@
 """How to reach the API server and as whom: kubeconfig or the pod's service account."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import urllib3
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.incluster_config import (
     SERVICE_HOST_ENV_NAME,
@@ -37,8 +40,17 @@ class Connection:
 class Access:
     """Where the API server is and who we are there; tokens are read again when they have changed."""
 
-    def __init__(self, configuration: Configuration, source: str, namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        source: str,
+        namespace: str | None = None,
+        *,
+        is_pods: bool = False,
+    ) -> None:
         self._configuration = configuration
+        self.is_pods = is_pods
+        """Whether the settings are those of the pod that this process runs in."""
         self.source = source
         """Where the settings came from, for the log."""
         self.namespace = namespace
@@ -88,7 +100,7 @@ class Access:
         except (ConfigException, OSError) as error:
             message = f"the pod's service account cannot be used: {error}"
             raise InvalidInput("kubeconfig", message, reason="NoClusterAccess") from error
-        return cls(configuration, "the pod's service account", own_namespace())
+        return cls(configuration, "the pod's service account", own_namespace(), is_pods=True)
 
     def connection(self) -> Connection:
         """Address and credentials, fresh."""
@@ -108,6 +120,39 @@ class Access:
         client = ApiClient(self._configuration)
         client.user_agent = user_agent
         return client
+
+    def transport(self, *, user_agent: str, connections: int) -> "LibraryTransport":
+        """A transport for KubeClient."""
+        return LibraryTransport(self.api_client(user_agent=user_agent, connections=connections))
+
+
+class LibraryTransport:
+    """A transport over the Kubernetes client library, which renews tokens by itself."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Mapping[str, object] | None,
+        timeout: tuple[float, float],
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer. Raises OSError and urllib3's HTTPError."""
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        url = self._client.configuration.host + path
+        try:
+            answer = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+        except ApiException as error:
+            raise OSError(str(error)) from error
+        response: urllib3.BaseHTTPResponse = answer.response
+        return response
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()  # type: ignore[no-untyped-call]
 
 
 def own_namespace() -> str | None:

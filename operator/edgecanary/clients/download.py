@@ -14,14 +14,18 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
-from edgecanary.base.errors import EdgecanaryError, InvalidInput, Unavailable, WrongAnswer
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotAllowed, Unavailable, WrongAnswer
+from edgecanary.base.hosts import HostRule
+from edgecanary.base.reach import Reach
 from edgecanary.clients.answers import Part, redirected, shown, start_of_body
-from edgecanary.clients.guard import PoolClasses, guarded_pool_classes, pool_classes
+from edgecanary.clients.guard import pool_classes
 from edgecanary.clients.ratelimit import RateLimit
 
 _CHUNK = 2**16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
+_KEPT_POOLS = 16
+_ANYWHERE = Reach()
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class DownloadPolicy:
     """Authorities to trust instead of the system's."""
     bytes_per_second: int | None = None
     """For all transfers of the node together; None: no limit."""
-    redirect_hosts: tuple[str, ...] = ()
+    redirect_hosts: tuple[HostRule, ...] = ()
     """Hosts that a redirect may lead to though their addresses are local."""
     limits: DownloadLimits = field(default_factory=DownloadLimits)
 
@@ -102,16 +106,26 @@ class Downloader:
         policy = policy or DownloadPolicy()
         self._limits = policy.limits
         self._rate = RateLimit(policy.bytes_per_second) if policy.bytes_per_second else None
-        self._allowed = policy.redirect_hosts
+        self._redirect_hosts = policy.redirect_hosts
         try:
             self._tls = ssl.create_default_context(cafile=str(policy.ca_file) if policy.ca_file else None)
         except OSError as error:
             raise InvalidInput(
                 "downloadCAFile", f"{policy.ca_file} cannot be read as certificates: {error}"
             ) from error
-        self._pool = self._new_pool(pool_classes(self._limits.answer_seconds))
+        self._pools: dict[Reach, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
 
-    def _new_pool(self, classes: PoolClasses) -> urllib3.PoolManager:
+    def _pool(self, reach: Reach) -> urllib3.PoolManager:
+        """Connections that go where `reach` lets them. A rule that has changed uses none of those before."""
+        with self._lock:
+            known = self._pools.pop(reach, None) or self._new_pool(reach)
+            self._pools[reach] = known
+            while len(self._pools) > _KEPT_POOLS:
+                del self._pools[next(iter(self._pools))]
+            return known
+
+    def _new_pool(self, reach: Reach) -> urllib3.PoolManager:
         pool = urllib3.PoolManager(
             num_pools=4,
             maxsize=1,
@@ -119,17 +133,20 @@ class Downloader:
             retries=False,
             timeout=urllib3.Timeout(connect=self._limits.connect_seconds, read=self._limits.stall_seconds),
         )
-        pool.pool_classes_by_scheme = classes
+        pool.pool_classes_by_scheme = pool_classes(reach, self._limits.answer_seconds)
         return pool
 
-    def fetch(self, url: str, path: Path, size: int, cancellation: Cancellation) -> None:
+    def fetch(
+        self, url: str, path: Path, size: int, cancellation: Cancellation, reach: Reach = _ANYWHERE
+    ) -> None:
         """Completes the file at `path` to just `size` bytes of what `url` holds, and makes it durable.
 
         What the file holds already is taken as the beginning; it is dropped when the server shows that it is
         not. A cut transfer leaves what came, for the next try.
 
         Raises Unavailable (no answer, stalled, cut, refused: try again), NotFound, WrongAnswer (the server's
-        file is another one: what came is dropped), Cancelled, and OSError when the disk fails.
+        file is another one: what came is dropped), NotAllowed for an address that `reach` does not let it go to,
+        Cancelled, and OSError when the disk fails.
         """
         part = Part(path)
         have = part.length
@@ -138,7 +155,7 @@ class Downloader:
             have = 0
         if have == size:
             return
-        response = self._open(url, part, have, cancellation)
+        response = self._open(url, part, have, cancellation, reach)
         try:
             start = start_of_body(response, url, part, have, size)
             with path.open("r+b" if start else "wb") as file:
@@ -155,36 +172,47 @@ class Downloader:
             response.close()
         part.forget_validator()
 
-    def _open(self, url: str, part: Part, have: int, cancellation: Cancellation) -> urllib3.BaseHTTPResponse:
+    def _open(
+        self, url: str, part: Part, have: int, cancellation: Cancellation, reach: Reach
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept-Encoding": "identity", "User-Agent": "edgecanary-agent"}
         if have:
             headers["Range"] = f"bytes={have}-"
             if validator := part.validator:
                 headers["If-Range"] = validator
-        first, pool = url, self._pool
+        first = url
         for _ in range(_MAX_REDIRECTS + 1):
             cancellation.check()
-            try:
-                response = pool.request(
-                    "GET", url, headers=headers, preload_content=False, redirect=False, decode_content=False
-                )
-            except (HTTPError, OSError) as error:
-                raise Unavailable("NoAnswer", f"{shown(url)}: {_plain(error)}") from error
-            except WrongAnswer as error:
-                raise WrongAnswer(error.reason, f"{shown(first)}: {error.message}") from error
+            response = self._request(first, url, headers, reach)
             cancellation.attach(response)
             if response.status not in _REDIRECTS:
                 return response
             response.close()
             url = redirected(url, response.headers.get("Location", ""))
-            pool = self._pool_for(first, url)
         raise WrongAnswer("TooManyRedirects", f"{shown(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _pool_for(self, first: str, target: str) -> urllib3.PoolManager:
-        """The server that the release itself names may be anywhere; any other one is looked at."""
-        if urlsplit(first).netloc == urlsplit(target).netloc:
-            return self._pool
-        return self._new_pool(guarded_pool_classes(self._limits.answer_seconds, self._allowed))
+    def _request(
+        self, first: str, url: str, headers: dict[str, str], reach: Reach
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer of `url`, to which `first` may have redirected.
+
+        What the release names is bound by the rule for releases. Another server, which the first one names, may not
+        be on this machine either.
+        """
+        leads_away = urlsplit(first).netloc != urlsplit(url).netloc
+        allowed = reach.elsewhere(self._redirect_hosts) if leads_away else reach
+        try:
+            allowed.check(url)
+            return self._pool(allowed).request(
+                "GET", url, headers=headers, preload_content=False, redirect=False, decode_content=False
+            )
+        except (HTTPError, OSError) as error:
+            raise Unavailable("NoAnswer", f"{shown(url)}: {_plain(error)}") from error
+        except NotAllowed as error:
+            if leads_away:
+                text = f"{shown(first)}: redirects to {shown(url)}: {error.rule}"
+                raise WrongAnswer("RedirectRefused", text) from error
+            raise error.of(shown(url)) from error
 
     def _copy(
         self,

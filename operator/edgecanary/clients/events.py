@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from edgecanary.api.fields import ApiModel, JsonObject, Time
+from edgecanary.api.meta import ObjectMeta
 from edgecanary.base.clock import Clock, to_rfc3339
 from edgecanary.base.errors import Conflict, NotFound
 from edgecanary.clients.kube import KubeClient
@@ -48,6 +49,7 @@ class Happening(Protocol):
 
 
 class _Event(ApiModel):
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     count: int = 1
     last_timestamp: Time | None = None
 
@@ -83,7 +85,9 @@ class EventRecorder:
             return
         if known.last_timestamp is not None and now - known.last_timestamp < _SAME_TRANSITION:
             return
-        patch: JsonObject = {"count": known.count + 1, "lastTimestamp": _seconds(now)}
+        # Not counted twice by an operator that slept after it had looked.
+        metadata: JsonObject = {"resourceVersion": known.metadata.resource_version}
+        patch: JsonObject = {"metadata": metadata, "count": known.count + 1, "lastTimestamp": _seconds(now)}
         self._kube.merge(EVENTS, name, patch, namespace=about.namespace)
 
     def _event(self, about: Subject, happening: Happening, now: datetime) -> JsonObject:

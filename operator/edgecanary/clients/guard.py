@@ -1,94 +1,83 @@
-"""Connections that are given up when no answer begins in time, and that a redirect cannot send just anywhere."""
+"""Connections that go only where they may, and that are given up when no answer begins in time."""
 
 import contextlib
 import socket
 import threading
-from collections.abc import Collection, Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.response import HTTPResponse
+from urllib3.util.connection import allowed_gai_family, create_connection
 
-from edgecanary.base.errors import WrongAnswer
-
-_METADATA = frozenset(
-    ip_address(text)
-    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
-)
-"""Where clouds keep a machine's credentials, beside 169.254.169.254, which is link-local."""
-
-_EMBEDDING = tuple(
-    network for text in ("64:ff9b::/96", "::/96") if isinstance(network := ip_network(text), IPv6Network)
-)
-"""IPv6 addresses whose last 32 bits are an IPv4 address (NAT64, compatible)."""
+from edgecanary.base.addresses import parse_peer
+from edgecanary.base.reach import Reach
 
 PoolClasses = dict[str, type[HTTPConnectionPool]]
+ConnectionClasses = tuple[type[HTTPConnection], type[HTTPSConnection]]
+
+_KEPT = 64
 
 
-def is_local(text: str) -> bool:
-    """Whether an address means this machine, its own link or its cloud's metadata rather than a server."""
-    address = ip_address(text.partition("%")[0])
-    if (
-        isinstance(address, IPv6Address)
-        and (inner := _embedded(address)) is not None
-        and not _is_special(address)
-    ):
-        address = inner
-    return _is_special(address) or address in _METADATA
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host, in the order in which they are to be tried. Raises OSError."""
+    bare = host.removeprefix("[").removesuffix("]")
+    found = socket.getaddrinfo(bare, port, allowed_gai_family(), socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _is_special(address: IPv4Address | IPv6Address) -> bool:
-    return (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
-        or address.is_multicast
-        or (isinstance(address, IPv4Address) and (address.is_reserved or address.packed[0] == 0))
-    )
+Resolve = Callable[[str, int], list[str]]
 
 
-def _embedded(address: IPv6Address) -> IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if any(address in network for network in _EMBEDDING):
-        return IPv4Address(address.packed[-4:])
-    return None
+def connect(connection: HTTPConnection, reach: Reach, names: Resolve | None = None) -> socket.socket:
+    """A socket to one of the connection's addresses, all of which were found to be allowed.
 
-
-def pool_classes(answer_seconds: float) -> PoolClasses:
-    """Connections that go anywhere; the head of an answer must be there after `answer_seconds`."""
-    return _pool_classes(answer_seconds, allowed=None)
-
-
-def guarded_pool_classes(answer_seconds: float, allowed: Collection[str]) -> PoolClasses:
-    """The same for what a redirect names: a local address is refused but for the `allowed` host names.
-
-    The address is looked at once it is connected and before a byte is sent, so a name that resolves
-    differently at every look gains nothing. Raises WrongAnswer (RedirectRefused) when it is refused.
+    The name is resolved once, and what is connected to is an address that was looked at; the socket's other end is
+    looked at as well. Raises NotAllowed, and urllib3's own errors.
     """
-    return _pool_classes(answer_seconds, allowed=frozenset(allowed))
-
-
-def _pool_classes(answer_seconds: float, allowed: frozenset[str] | None) -> PoolClasses:
-    def connected(host: str, sock: socket.socket) -> socket.socket:
-        if allowed is None or host.strip("[]") in allowed:
-            return sock
-        peer = sock.getpeername()[0]
-        if is_local(peer):
-            sock.close()
-            raise WrongAnswer(
-                "RedirectRefused",
-                f"redirects to {host}, which is {peer}: an address of this machine or its surroundings; "
-                "if it is meant, name the host with --download-redirect-host",
+    # With the dot at its end, which keeps a resolver from trying its search domains.
+    host: str = getattr(connection, "_dns_host", connection.host)
+    try:
+        addresses = (names or resolve)(host, connection.port)
+    except OSError as error:
+        gai = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+        raise NameResolutionError(connection.host, connection, gai) from error
+    reach.check_addresses(host, connection.port, [parse_peer(address) for address in addresses])
+    problem: OSError = OSError("the name has no address")
+    for address in addresses:
+        try:
+            found = create_connection(
+                (address, connection.port),
+                connection.timeout,
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
             )
-        return sock
+        except OSError as error:
+            problem = error
+            continue
+        with contextlib.ExitStack() as stack:
+            stack.callback(found.close)
+            reach.check_addresses(host, connection.port, [parse_peer(found.getpeername()[0])])
+            stack.pop_all()
+        return found
+    if isinstance(problem, TimeoutError):
+        text = f"Connection to {connection.host} timed out. (connect timeout={connection.timeout})"
+        raise ConnectTimeoutError(connection, text) from problem
+    raise NewConnectionError(connection, f"Failed to establish a new connection: {problem}") from problem
+
+
+@lru_cache(maxsize=_KEPT)
+def connection_classes(reach: Reach, answer_seconds: float | None = None) -> ConnectionClasses:
+    """Connections, for http and for https, that go only where `reach` lets them.
+
+    The head of an answer must be there after `answer_seconds`.
+    """
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(self.host, super()._new_conn())
+            return connect(self, reach)
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
             with _closing_after(answer_seconds, self.sock):
@@ -96,27 +85,37 @@ def _pool_classes(answer_seconds: float, allowed: frozenset[str] | None) -> Pool
 
     class Tls(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(self.host, super()._new_conn())
+            return connect(self, reach)
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
             with _closing_after(answer_seconds, self.sock):
                 return super().getresponse()
 
+    return Plain, Tls
+
+
+@lru_cache(maxsize=_KEPT)
+def pool_classes(reach: Reach, answer_seconds: float) -> PoolClasses:
+    """Pools of such connections."""
+
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = connection_classes(reach, answer_seconds)[0]
 
     class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
+        ConnectionCls = connection_classes(reach, answer_seconds)[1]
 
     return {"http": PlainPool, "https": TlsPool}
 
 
 @contextlib.contextmanager
-def _closing_after(seconds: float, sock: socket.socket) -> Iterator[None]:
+def _closing_after(seconds: float | None, sock: socket.socket) -> Iterator[None]:
     """Ends whatever waits for the socket when the time is over, however often a byte comes.
 
     Raises TimeoutError then; what was read looks like the whole to whoever read it.
     """
+    if seconds is None:
+        yield
+        return
     over = threading.Event()
 
     def end() -> None:

@@ -20,7 +20,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from edgecanary.base.errors import Unavailable, WrongAnswer
+from edgecanary.base.errors import NotAllowed, Unavailable, WrongAnswer
+from edgecanary.base.reach import Reach
+from edgecanary.clients.guard import connection_classes
 
 _CHUNK = 256 * 1024
 _FAILURES = (HTTPError, HTTPException, OSError, ValueError)
@@ -36,12 +38,15 @@ class Request:
     body: bytes | None = None
     tls: ssl.SSLContext | None = None
     """For https: whom to trust; None trusts the system's authorities."""
+    reach: Reach | None = None
+    """Where it may go; None is for addresses that come from the program's own settings."""
 
 
 class Exchange:
     """A request under way; a context manager that ends it.
 
-    Raises Unavailable (ConnectionFailed, DeadlineExceeded) wherever it waits for the server.
+    Raises Unavailable (ConnectionFailed, DeadlineExceeded) wherever it waits for the server, and at its beginning
+    NotAllowed for an address that the request must not reach.
     """
 
     def __init__(self, request: Request, *, seconds: float) -> None:
@@ -61,6 +66,9 @@ class Exchange:
         except _FAILURES as error:
             self._close()
             raise self._failure(error) from error
+        except NotAllowed:
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -142,9 +150,14 @@ class Exchange:
 def _connection(request: Request, *, timeout: float) -> HTTPConnection:
     parts = urlsplit(request.url)
     host = parts.hostname or ""
+    plain: type[HTTPConnection] = HTTPConnection
+    tls: type[HTTPSConnection] = HTTPSConnection
+    if request.reach is not None:
+        request.reach.check(request.url)
+        plain, tls = connection_classes(request.reach)
     if parts.scheme == "https":
-        return HTTPSConnection(host, parts.port, timeout=timeout, ssl_context=request.tls)
-    return HTTPConnection(host, parts.port, timeout=timeout)
+        return tls(host, parts.port, timeout=timeout, ssl_context=request.tls)
+    return plain(host, parts.port, timeout=timeout)
 
 
 def _words(error: Exception) -> str:

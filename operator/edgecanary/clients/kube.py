@@ -2,28 +2,32 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client.exceptions import ApiException
 from pydantic import Field, ValidationError
 
 from edgecanary.api.fields import ApiModel, JsonObject
+from edgecanary.api.meta import ObjectMeta
 from edgecanary.base.errors import Conflict, EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
-from edgecanary.clients.access import Access
 from edgecanary.clients.resources import SECRETS, Resource
+from edgecanary.clients.tenancy import Tenancy
+from edgecanary.clients.transport import Gateway
 
 T = TypeVar("T")
 
 FIELD_MANAGER = "edgecanary-operator"
+_AS_OPERATOR = urlencode({"fieldManager": FIELD_MANAGER})
 
 _OBJECT_BYTES = 8 * 2**20
 _PAGE_BYTES = 64 * 2**20
 _PAGE_ITEMS = 250
 _LIST_ATTEMPTS = 3
+_CHUNK = 2**16
+_WATCH_GRACE = 15.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,20 @@ class _Call:
     body: Mapping[str, object] | None = None
     content_type: str = "application/json"
     limit: int = _OBJECT_BYTES
+    accept: str = "application/json"
 
 
-class _Expired(EdgecanaryError):
-    """A list took so long that the server forgot where it began."""
+class Expired(EdgecanaryError):
+    """The server no longer knows the moment at which a list or a watch is to go on."""
+
+
+class Forbidden(Unavailable):
+    """We may not do this; `resource` and `verb` say what it would take."""
+
+    def __init__(self, message: str, resource: Resource, verb: str) -> None:
+        super().__init__("Forbidden", message)
+        self.resource = resource
+        self.verb = verb
 
 
 class _Status(ApiModel):
@@ -82,16 +96,20 @@ class KubeClient:
 
     def __init__(
         self,
-        access: Access,
+        access: Gateway,
         *,
         user_agent: str,
         connections: int = 8,
         timeouts: Timeouts | None = None,
         observe: CallObserver | None = None,
+        before_write: Callable[[], None] | None = None,
     ) -> None:
-        self._client = access.api_client(user_agent=user_agent, connections=connections)
+        """`before_write` is called right before each write is sent; what it raises keeps the write back."""
+        self._transport = access.transport(user_agent=user_agent, connections=connections)
+        self._agent = user_agent
         self._timeouts = timeouts or Timeouts()
         self._observe = observe
+        self._before_write = before_write
 
     def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> JsonObject:
         """The object. Raises NotFound."""
@@ -99,39 +117,86 @@ class KubeClient:
         return self._json(_Call("get", "GET", path, resource, _label(resource, name, namespace)))
 
     def list_all(
-        self, resource: Resource, read: Callable[[JsonObject], T], *, namespace: str | None = None
+        self,
+        resource: Resource,
+        read: Callable[[JsonObject], T],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        name: str = "",
     ) -> Listing[T]:
         """All objects of the kind as `read` gives them, fetched page by page so that few are held whole.
 
-        Raises NotFound when the server does not know the kind.
+        `labels` is a label selector, `name` the only name to list; empty ones select all. Raises NotFound when
+        the server does not know the kind.
         """
+        narrow = {**({"labelSelector": labels} if labels else {}), **_only(name)}
         for _ in range(_LIST_ATTEMPTS):
             try:
-                return self._list_once(resource, read, namespace)
-            except _Expired:
+                return self._list_once(resource, read, namespace, narrow)
+            except Expired:
                 continue
         raise Unavailable("ListExpired", f"the list of {resource} changed faster than it could be read")
 
     def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
         """Create an object. Raises Conflict (AlreadyExists) and InvalidInput."""
-        path = resource.path(namespace=namespace)
+        path = f"{resource.path(namespace=namespace)}?{_AS_OPERATOR}"
         return self._json(_Call("create", "POST", path, resource, _label(resource, "", namespace), body))
 
-    def apply(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
-        """Server-side apply as field manager `edgecanary-operator`, by force.
+    def replace(self, resource: Resource, name: str, body: JsonObject, *, namespace: str) -> JsonObject:
+        """Write the whole object in `body`, whose resourceVersion must be the current one.
 
-        A `metadata.resourceVersion` in the body makes it conditional. Raises Conflict and InvalidInput.
+        Raises NotFound, Conflict when the object has changed since it was read, and InvalidInput.
         """
-        query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
-        path = f"{resource.path(namespace=namespace, name=name)}?{query}"
-        label = _label(resource, name, namespace)
-        return self._json(
-            _Call("patch", "PATCH", path, resource, label, body, "application/apply-patch+yaml")
-        )
+        return self._replace(resource, name, body, namespace)
 
-    def merge(self, resource: Resource, name: str, patch: JsonObject, *, namespace: str) -> JsonObject:
-        """JSON merge patch. Raises NotFound, Conflict and InvalidInput."""
-        path = resource.path(namespace=namespace, name=name)
+    def watch(
+        self, resource: Resource, *, namespace: str, name: str, version: str, seconds: int
+    ) -> Iterator[JsonObject]:
+        """What happens to the object after `version`, as the API's watch events, for so many seconds.
+
+        Raises Expired when the server no longer knows the version, Unavailable when the watch breaks, NotFound
+        when the server does not know the kind.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+            **_only(name),
+        }
+        path = f"{resource.path(namespace=namespace)}?{urlencode({**query, 'resourceVersion': version})}"
+        call = _Call("watch", "GET", path, resource, _label(resource, name, namespace))
+        try:
+            response = self._open(call, seconds + _WATCH_GRACE)
+            try:
+                if response.status >= 300:
+                    raise _failure(call, response.status, response.read(_OBJECT_BYTES))
+                yield from _events(response, call)
+            finally:
+                response.close()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _unreachable(call, error) from error
+
+    def ask(self, path: str, resource: Resource, *, accept: str = "application/json") -> JsonObject:
+        """What another path answers, such as that of a group. `resource` is whom errors name."""
+        return self._json(_Call("get", "GET", path, resource, path, accept=accept))
+
+    def merge(
+        self,
+        resource: Resource,
+        name: str,
+        patch: JsonObject,
+        *,
+        namespace: str,
+        manager: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """JSON merge patch, by a field manager. With `dry_run` the server checks it and writes nothing.
+
+        A `metadata.resourceVersion` in the patch makes it conditional. Raises NotFound, Conflict and InvalidInput.
+        """
+        query = {**({"fieldManager": manager} if manager else {}), **({"dryRun": "All"} if dry_run else {})}
+        path = resource.path(namespace=namespace, name=name) + (f"?{urlencode(query)}" if query else "")
         label = _label(resource, name, namespace)
         return self._json(
             _Call("patch", "PATCH", path, resource, label, patch, "application/merge-patch+json")
@@ -144,21 +209,23 @@ class KubeClient:
 
         Raises NotFound, Conflict when the object has changed since it was read, and InvalidInput.
         """
-        query = urlencode({"fieldManager": FIELD_MANAGER})
-        path = f"{resource.path(namespace=namespace, name=name, subresource='status')}?{query}"
-        return self._json(_Call("update", "PUT", path, resource, _label(resource, name, namespace), body))
+        return self._replace(resource, name, body, namespace, subresource="status")
 
     def close(self) -> None:
         """Close idle connections."""
-        self._client.close()  # type: ignore[no-untyped-call]
+        self._transport.close()
 
     def _list_once(
-        self, resource: Resource, read: Callable[[JsonObject], T], namespace: str | None
+        self,
+        resource: Resource,
+        read: Callable[[JsonObject], T],
+        namespace: str | None,
+        narrow: Mapping[str, str],
     ) -> Listing[T]:
         items: list[T] = []
         version = token = ""
         while True:
-            query = {"limit": str(_PAGE_ITEMS), **({"continue": token} if token else {})}
+            query = {"limit": str(_PAGE_ITEMS), **narrow, **({"continue": token} if token else {})}
             path = f"{resource.path(namespace=namespace)}?{urlencode(query)}"
             label = _label(resource, "", namespace)
             page = self._json(_Call("list", "GET", path, resource, label, limit=_PAGE_BYTES))
@@ -171,7 +238,16 @@ class KubeClient:
             if not token:
                 return Listing(version, tuple(items))
 
+    def _replace(
+        self, resource: Resource, name: str, body: JsonObject, namespace: str, subresource: str = ""
+    ) -> JsonObject:
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        label = _label(resource, name, namespace)
+        return self._json(_Call("update", "PUT", f"{path}?{_AS_OPERATOR}", resource, label, body))
+
     def _json(self, call: _Call) -> JsonObject:
+        if self._before_write is not None and call.method != "GET":
+            self._before_write()
         try:
             answer = self._decode(call)
         except EdgecanaryError as error:
@@ -188,57 +264,79 @@ class KubeClient:
         status, content = self._send(call)
         if status >= 300:
             raise _failure(call, status, content)
-        try:
-            answer = json.loads(content)
-        except ValueError as error:
-            raise WrongAnswer(
-                "ApiServerGarbage", f"{call.what}: the API server's answer is not JSON"
-            ) from error
-        if not isinstance(answer, dict):
-            raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not an object")
-        return answer
+        return _object(content, call)
 
     def _send(self, call: _Call) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", "User-Agent": self._client.user_agent}
+        try:
+            answer = self._open(call, self._timeouts.read)
+            return answer.status, _bounded(answer, call)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _unreachable(call, error) from error
+
+    def _open(self, call: _Call, read_seconds: float) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": call.accept, "User-Agent": self._agent}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], call.path, call.method, None)
-        try:
-            answer = self._client.call_api(
-                call.method,
-                self._client.configuration.host + call.path,
-                headers,
-                call.body,
-                _request_timeout=(self._timeouts.connect, self._timeouts.read),
-            )
-            return answer.status, _bounded(answer.response, call)
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            message = f"{call.what}: the API server does not answer: {_words(error)}"
-            raise Unavailable("ApiServerUnreachable", message) from error
+        timeout = (self._timeouts.connect, read_seconds)
+        return self._transport.send(call.method, call.path, headers, call.body, timeout)
 
 
 class Secrets:
     """Reads the Secrets that users name."""
 
-    def __init__(self, kube: KubeClient) -> None:
+    def __init__(self, kube: KubeClient, tenancy: Tenancy | None = None) -> None:
         self._kube = kube
+        self._tenancy = tenancy or Tenancy()
 
     def read(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """The Secret's data. Raises NotFound, and WrongAnswer when it is not a Secret."""
+        """The Secret's data.
+
+        Raises NotFound, WrongAnswer when it is not a Secret, and NotAllowed for one that is not meant for edgecanary.
+        """
         try:
             found = _Secret.model_validate(self._kube.get(SECRETS, name, namespace=namespace))
         except NotFound as error:
             raise NotFound("SecretNotFound", f"there is no Secret {name} in namespace {namespace}") from error
         except ValidationError as error:
             raise WrongAnswer("SecretGarbage", f"Secret {namespace}/{name} cannot be read") from error
+        self._tenancy.of(namespace).check_secret(name, found.type, found.metadata.labels)
         return {key: base64.b64decode(value) for key, value in found.data.items()}
 
 
 class _Secret(ApiModel):
+    type: str = ""
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     data: dict[str, str] = Field(default_factory=dict)
 
 
-def _bounded(response: urllib3.HTTPResponse, call: _Call) -> bytes:
+def _unreachable(call: _Call, error: Exception) -> Unavailable:
+    message = f"{call.what}: the API server does not answer: {_words(error)}"
+    return Unavailable("ApiServerUnreachable", message)
+
+
+def _events(response: urllib3.BaseHTTPResponse, call: _Call) -> Iterator[JsonObject]:
+    """The lines of a watch, each an object."""
+    rest = b""
+    while chunk := response.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > call.limit:
+            raise WrongAnswer("ApiServerGarbage", f"{call.what}: an event is longer than {call.limit} bytes")
+        for line in lines:
+            if line.strip():
+                yield _object(line, call)
+
+
+def _object(content: bytes, call: _Call) -> JsonObject:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not JSON") from error
+    if not isinstance(answer, dict):
+        raise WrongAnswer("ApiServerGarbage", f"{call.what}: the API server's answer is not an object")
+    return answer
+
+
+def _bounded(response: urllib3.BaseHTTPResponse, call: _Call) -> bytes:
     """The whole body, with the connection given back, or an error when it is too long."""
     content = response.read(call.limit + 1)
     if len(content) > call.limit:
@@ -265,7 +363,7 @@ def _failure(call: _Call, code: int, content: bytes) -> EdgecanaryError:
         case 409:
             return Conflict(status.reason or "Conflict", message)
         case 410:
-            return _Expired("Expired", message)
+            return Expired("Expired", message)
         case 400 | 413 | 415 | 422:
             return InvalidInput("", message, reason=status.reason or "Invalid")
     return Unavailable(status.reason or f"ApiServerAnswered{code}", message)
@@ -277,7 +375,12 @@ def _forbidden(call: _Call, status: _Status) -> EdgecanaryError:
     plural = call.resource.plural + ("/status" if "/status" in call.path else "")
     rule = f'apiGroups: ["{call.resource.group}"], resources: ["{plural}"], verbs: ["{call.verb}"]'
     message = f"{call.what}: the API server forbids it: {status.message}; grant a role with {rule}"
-    return Unavailable("Forbidden", message)
+    return Forbidden(message, call.resource, call.verb)
+
+
+def _only(name: str) -> dict[str, str]:
+    """The query parameter that narrows a list or a watch to one object."""
+    return {"fieldSelector": f"metadata.name={name}"} if name else {}
 
 
 def _label(resource: Resource, name: str, namespace: str | None) -> str:

@@ -18,7 +18,8 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotAllowed, NotFound, Unavailable
+from edgecanary.base.reach import Reach
 from edgecanary.clients.http import Exchange, Request
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _REFUSALS = {
     "AccessDenied": "the keys may not read it (s3:GetObject), or it does not exist",
 }
 _boto = threading.Lock()
+_ANYWHERE = Reach()
 
 AddressingStyle = Literal["path", "virtual"]
 
@@ -91,17 +93,32 @@ class Download:
 class ObjectStore:
     """Where the files of one EdgeModel come from: `s3://` with credentials, `https://` without."""
 
-    def __init__(self, credentials: S3Credentials | None = None) -> None:
+    def __init__(
+        self, credentials: S3Credentials | None = None, *, stores: Reach = _ANYWHERE, files: Reach = _ANYWHERE
+    ) -> None:
+        """`stores` says where `s3://` may lead, `files` where `https://` may."""
         self._credentials = credentials
+        self._stores = stores
+        self._files = files
 
     def address(self, uri: str, *, seconds: int) -> str:
         """The address from which anybody may fetch the file: presigned for `seconds`, or the https uri itself.
 
-        Raises InvalidInput for an `s3://` uri when there are no credentials.
+        Raises InvalidInput for an `s3://` uri when there are no credentials, and NotAllowed for an address that
+        must not be reached.
         """
-        parts = urlsplit(uri)
-        if parts.scheme != "s3":
+        if not uri.startswith("s3://"):
+            self._files.check(uri, name=uri)
             return uri
+        url = self._presign(uri, seconds)
+        try:
+            self._stores.check(url)
+        except NotAllowed as error:
+            raise error.of("spec.sourceSecretRef: AWS_ENDPOINT_URL or AWS_REGION") from None
+        return url
+
+    def _presign(self, uri: str, seconds: int) -> str:
+        parts = urlsplit(uri)
         if self._credentials is None:
             raise InvalidInput(
                 "spec.sourceSecretRef", f"must name a Secret with S3 keys for {uri}", reason="SecretMissing"
@@ -124,7 +141,8 @@ class ObjectStore:
         """Starts to fetch the file, to be done within `seconds`.
 
         Raises NotFound (SourceNotFound) when there is no such file, Unavailable with reason SourceForbidden
-        when the store refuses the keys and SourceUnavailable when it does not answer, and as `address` does.
+        when the store refuses the keys and SourceUnavailable when it does not answer, NotAllowed for a name that
+        leads where it must not, and as `address` does.
         """
         url = self.address(uri, seconds=_READ_URL_SECONDS)
         with contextlib.ExitStack() as stack, _naming(uri):
@@ -133,8 +151,11 @@ class ObjectStore:
 
     def _follow(self, stack: contextlib.ExitStack, uri: str, url: str, seconds: float) -> Exchange:
         """The exchange that has the file; https sources may redirect, but only to https."""
+        reach = self._stores if uri.startswith("s3:") else self._files
+        first = urlsplit(url).netloc
         for _ in range(_MAX_REDIRECTS + 1):
-            exchange = stack.enter_context(Exchange(Request("GET", url), seconds=seconds))
+            allowed = reach if urlsplit(url).netloc == first else reach.elsewhere()
+            exchange = stack.enter_context(Exchange(Request("GET", url, reach=allowed), seconds=seconds))
             if exchange.status == 200:
                 return exchange
             location = exchange.header("Location")
@@ -151,6 +172,8 @@ def _naming(uri: str) -> Iterator[None]:
     """Names the file in errors of the transfer, and never the address, which is signed."""
     try:
         yield
+    except NotAllowed as error:
+        raise NotAllowed("", f"{uri}: {error.rule}", reason=error.reason) from None
     except Unavailable as error:
         if error.reason not in ("ConnectionFailed", "DeadlineExceeded"):
             raise

@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgecanary.analysis.query import QueryError, Sample, Vector
-from edgecanary.base.errors import InvalidInput, Unavailable, WrongAnswer
+from edgecanary.base.errors import InvalidInput, NotAllowed, Unavailable, WrongAnswer
+from edgecanary.base.reach import Reach
 from edgecanary.clients.http import Exchange, Request
 
 MAX_ANSWER_BYTES = 2**20
@@ -136,11 +137,17 @@ _Found = TypeVar("_Found", Vector, tuple[Series, ...])
 class Prometheus:
     """One Prometheus server. Whatever fails is a QueryError, never raised."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, trust: Trust | None = None) -> None:
-        """`url` is the base address. Raises InvalidInput when the trusted certificates are not PEM."""
+    def __init__(
+        self, url: str, *, timeout_seconds: float, trust: Trust | None = None, reach: Reach | None = None
+    ) -> None:
+        """`url` is the base address; `reach` None lets it be anywhere.
+
+        Raises InvalidInput when the trusted certificates are not PEM.
+        """
         self.url = url.rstrip("/")
         self._timeout = timeout_seconds
         self._trust = trust or Trust()
+        self._reach = reach
         self._tls = _tls_context(self._trust.authority) if url.startswith("https:") else None
 
     def query(
@@ -172,13 +179,15 @@ class Prometheus:
             return QueryError(_UNAVAILABLE, f"Prometheus {self.url} does not answer: {error.message}")
         except WrongAnswer as error:
             return QueryError(_GARBAGE, f"Prometheus {self.url}: {error.message}")
+        except NotAllowed as error:
+            return QueryError(_REFUSED, f"spec.analysis.prometheus.url: {error.rule}")
 
     def _request(self, path: str, form: Mapping[str, str]) -> Request:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         if self._trust.authorization is not None:
             headers["Authorization"] = self._trust.authorization
         body = urlencode({**form, "timeout": f"{max(1, int(self._timeout * 1000))}ms"})
-        return Request("POST", f"{self.url}/api/v1/{path}", headers, body.encode(), self._tls)
+        return Request("POST", f"{self.url}/api/v1/{path}", headers, body.encode(), self._tls, self._reach)
 
     def _redirected(self, location: str | None) -> QueryError:
         text = f"Prometheus {self.url} redirects to {(location or 'nowhere')[:_WORDS]}"

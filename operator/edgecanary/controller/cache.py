@@ -19,6 +19,7 @@ from edgecanary.clients.kube import KubeClient, Listing
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, MODEL_RELEASES, NODES, ROLLOUTS, Resource
 from edgecanary.controller import views
 from edgecanary.controller.fleet import FleetViews
+from edgecanary.controller.sight import Sight
 from edgecanary.controller.store import Change, Store
 from edgecanary.controller.views import EdgeNodeRecord, NodeRecord, ObjectKey, PlainRecord, RolloutRecord
 from edgecanary.rollout.selector import matches
@@ -184,7 +185,7 @@ class Cache:
         self._scope, self._lock = scope, guard.lock
         self._nodes = _Part(NODES, views.read_node, self._node_changed, guard)
         self._edge_nodes = _Part(EDGE_NODES, views.read_edge_node, self._edge_node_changed, guard)
-        self._models = _Part(EDGE_MODELS, views.read_plain, self._model_changed, guard)
+        self._models = _Part(EDGE_MODELS, views.read_model, self._model_changed, guard)
         self._rollouts = _Part(ROLLOUTS, views.read_rollout, self._rollout_changed, guard)
         self._releases = _Part(MODEL_RELEASES, views.read_plain, self._release_changed, guard)
         self._by_model: dict[ObjectKey, set[ObjectKey]] = {}
@@ -206,6 +207,17 @@ class Cache:
             rollouts = Counter(entry.record.reason for entry in self._rollouts.store.records.values())
             models = Counter(entry.record.reason for entry in self._models.store.records.values())
         return rollouts, models
+
+    def sight(self) -> Sight:
+        """All that the metrics are counted from."""
+        with self._lock:
+            models = self._models.store.records.items()
+            return Sight(
+                rollouts={key: entry.record for key, entry in self._rollouts.store.records.items()},
+                expiries={k: e.record.expires for k, e in models if e.record.expires is not None},
+                nodes={key.name: entry.record for key, entry in self._nodes.store.records.items()},
+                agents={key.name: entry.record for key, entry in self._edge_nodes.store.records.items()},
+            )
 
     def fleet(self, model: ObjectKey) -> tuple[NodeView, ...]:
         """Every Node with what its agent says of the model."""

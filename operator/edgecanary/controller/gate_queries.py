@@ -7,7 +7,8 @@ from functools import partial
 
 from edgecanary.analysis.query import Answer, MetricQuery, QueryError, Vector
 from edgecanary.api.analysis import PrometheusSource
-from edgecanary.base.errors import InvalidInput, NotFound, WrongAnswer
+from edgecanary.base.errors import InvalidInput, NotAllowed, NotFound, WrongAnswer
+from edgecanary.base.reach import Reach
 from edgecanary.clients.kube import Secrets
 from edgecanary.clients.prometheus import Trust
 from edgecanary.controller.counts import RolloutCounts
@@ -30,13 +31,15 @@ def ask(
     secrets: Secrets,
     observe: Observe,
     counts: RolloutCounts | None = None,
+    reach: Reach | None = None,
 ) -> Mapping[str, Answer]:
     """The answers by metric name, after at most `source.timeout_seconds`.
 
     Whatever keeps Prometheus from being asked is an answer too, a QueryError. Only the API server's own
-    failures are raised. `counts` remembers what was counted for the rollout before.
+    failures are raised. `counts` remembers what was counted for the rollout before, `reach` says where Prometheus
+    may be.
     """
-    session = Session(source, _trust(source, namespace, secrets), observe)
+    session = Session(source, _trust(source, namespace, secrets), observe, reach)
     known = counts or RolloutCounts()
     found = _ask_all(session, [question for query in queries for question in _questions(query)])
     answers = {query.metric: _answer(query, found) for query in queries}
@@ -89,5 +92,7 @@ def _trust(source: PrometheusSource, namespace: str, secrets: Secrets) -> Trust 
         return Trust.from_secret(secrets.read(namespace, name), name=name)
     except (NotFound, WrongAnswer) as error:
         return QueryError("PrometheusRefused", f"spec.analysis.prometheus.secretRef: {error.message}")
+    except NotAllowed as error:
+        return QueryError("PrometheusRefused", error.of("spec.analysis.prometheus.secretRef").message)
     except InvalidInput as error:
         return QueryError("PrometheusRefused", error.message)

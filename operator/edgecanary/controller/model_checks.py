@@ -19,7 +19,7 @@ from edgecanary.api.edgemodel import EdgeModelSpec, VariantStatus, VariantVerdic
 from edgecanary.artifact.golden import check_golden
 from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS, check_content
 from edgecanary.artifact.onnx_io import check_onnx_io
-from edgecanary.base.errors import InvalidInput, Unavailable
+from edgecanary.base.errors import InvalidInput, NotAllowed, Unavailable
 from edgecanary.base.quantities import human_bytes
 from edgecanary.clients.objectstore import ObjectStore
 
@@ -165,9 +165,8 @@ def _fetch(
     file: ModelFile | FileDelta | Golden | Profile, field: str, store: ObjectStore, sink: Sink
 ) -> None:
     """Streams a file into `sink`. Raises InvalidInput when its length or digest is not the declared one."""
-    seconds = _GRACE_SECONDS + file.size_bytes / _LEAST_BYTES_PER_SECOND
     digest, length = hashlib.sha256(), 0
-    with store.open(file.uri, seconds=seconds) as download:
+    with _saying(f"{field}.uri"), store.open(file.uri, seconds=_patience(file.size_bytes)) as download:
         if download.length is not None and download.length != file.size_bytes:
             raise _wrong_size(file, field, f"{download.length}")
         for chunk in download.chunks:
@@ -182,6 +181,20 @@ def _fetch(
         rule = f"the file at {file.uri} has the digest {digest.hexdigest()}, declared is {file.sha256}"
         advice = "upload the right file or correct the digest"
         raise InvalidInput(f"{field}.sha256", f"{rule}; {advice}", reason="DigestMismatch")
+
+
+def _patience(size: int) -> float:
+    """Seconds that a store may take for a file."""
+    return _GRACE_SECONDS + size / _LEAST_BYTES_PER_SECOND
+
+
+@contextlib.contextmanager
+def _saying(field: str) -> Iterator[None]:
+    """Names the field in refusals that name none."""
+    try:
+        yield
+    except NotAllowed as error:
+        raise (error if error.field else error.of(field)) from None
 
 
 def _wrong_size(file: ModelFile | FileDelta | Golden | Profile, field: str, found: str) -> InvalidInput:

@@ -12,7 +12,14 @@ from edgecanary.api.fields import JsonObject
 from edgecanary.api.meta import ConditionType
 from edgecanary.artifact.onnx_content import DEFAULT_DOMAINS
 from edgecanary.artifact.revision import revision_digest
-from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
+from edgecanary.base.errors import (
+    EdgecanaryError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+    WrongAnswer,
+)
 from edgecanary.base.quantities import human_bytes
 from edgecanary.clients.events import Subject
 from edgecanary.clients.resources import EDGE_MODELS
@@ -30,6 +37,7 @@ from edgecanary.rollout.conditions import (
     stuck,
     working,
 )
+from edgecanary.rollout.grants import GRANTS_UNREADABLE, refusal
 from edgecanary.rollout.snapshot import PlannedEvent
 
 _GROWTH = 1.25
@@ -101,6 +109,11 @@ class ModelReconciler:
         loaded = _load(key, body)
         if loaded.model.metadata.deletion_timestamp is not None:
             return None
+        refused = refusal(lambda: self._tools.tenancy.of(key.namespace).check_model(loaded.model.spec))
+        if refused is not None and not (refused.reason == GRANTS_UNREADABLE and _is_verified(loaded)):
+            self._results.pop(key, None)
+            self._write(loaded, self._status(loaded, _not_allowed(refused), _unknown(loaded.model)))
+            return None
         if _is_verified(loaded):
             self._write(loaded, loaded.model.status)
             return None
@@ -130,8 +143,12 @@ class ModelReconciler:
     def _check(self, loaded: _Loaded) -> _Result:
         spec = loaded.model.spec
         try:
-            store = open_store(self._tools.secrets, loaded.key.namespace, spec.source_secret_ref)
+            allowance = self._tools.tenancy.of(loaded.key.namespace)
+            store = open_store(self._tools.secrets, loaded.key.namespace, spec.source_secret_ref, allowance)
             checked = check_model(spec, store, self._domains)
+        except NotAllowed as error:
+            again = self._tools.clock.now() + _RECHECK
+            return _Result(loaded.about, _not_allowed(error), _unknown(loaded.model), again)
         except (InvalidInput, NotFound, WrongAnswer) as error:
             return self._retry(loaded, Situation("False", error.reason, error.message, reconciling=True))
         except Unavailable as error:
@@ -217,6 +234,13 @@ def _is_verified(loaded: _Loaded) -> bool:
         and status.revision == loaded.revision
         and is_true(status.conditions, ConditionType.READY)
     )
+
+
+def _not_allowed(refused: NotAllowed) -> Situation:
+    """What to say of a model that an administrator's rules forbid."""
+    if refused.reason == GRANTS_UNREADABLE:
+        return working(GRANTS_UNREADABLE, refused.message)
+    return stuck(refused.reason, refused.message)
 
 
 def _unknown(model: EdgeModel) -> tuple[VariantStatus, ...]:

@@ -5,8 +5,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
@@ -19,23 +19,31 @@ from edgecanary.clients.access import Access
 from edgecanary.clients.events import EventRecorder
 from edgecanary.clients.kube import KubeClient, Secrets
 from edgecanary.clients.resources import NAMESPACES, Resource
+from edgecanary.clients.tenancy import LOOK_SECONDS, Tenancy
+from edgecanary.clients.webhook import Webhook, WebhookTarget
 from edgecanary.controller.cache import Cache, Part, Scope, Wakes
-from edgecanary.controller.health import HealthServer
+from edgecanary.controller.health import Check, HealthServer
+from edgecanary.controller.leadership import Candidacy, Leadership, Turns
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.model_reconciler import ModelReconciler
+from edgecanary.controller.notifier import NoNotes, Notifier
+from edgecanary.controller.permit import Permit
 from edgecanary.controller.queue import WorkQueue
 from edgecanary.controller.relist import SOON_SECONDS, Reactions, Relister
 from edgecanary.controller.rollout_reconciler import RolloutReconciler
 from edgecanary.controller.schedule import Pace
 from edgecanary.controller.signing import Signing
-from edgecanary.controller.threads import in_thread
+from edgecanary.controller.threads import in_thread, start
 from edgecanary.controller.tools import Tools
+from edgecanary.controller.views import ObjectKey
 from edgecanary.controller.vitals import Vitals
 from edgecanary.controller.watch import Listeners, Watcher
 
 _ROLLOUT_WORKERS = 4
 _MODEL_WORKERS = 2
 _GRACE_SECONDS = 10.0
+_HANDOVER_SECONDS = 6.0
+"""For a look at the Lease that is under way, and for giving it up."""
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +59,12 @@ class OperatorSettings:
     url_ttl_seconds: int = 86_400
     onnx_domains: tuple[str, ...] = ()
     """Further domains of operators that models may use."""
+    candidacy: Candidacy | None = None
+    """None: this operator is alone."""
+    webhook: WebhookTarget | None = None
+    """None: nobody is told."""
+    tenancy: Tenancy = field(default_factory=Tenancy)
+    """Which namespaces may target which nodes, and which hosts they may name."""
 
 
 def run_operator(settings: OperatorSettings) -> int:
@@ -69,11 +83,13 @@ class _Operator:
     def __init__(self, settings: OperatorSettings) -> None:
         self._settings = settings
         self._metrics = OperatorMetrics()
+        self._permit = Permit() if settings.candidacy else Permit.always()
         self._kube = KubeClient(
             settings.access,
             user_agent=f"edgecanary-operator/{__version__}",
             connections=_ROLLOUT_WORKERS + _MODEL_WORKERS + 2,
             observe=self._metrics.called,
+            before_write=self._permit.check,
         )
         self._cache = Cache(settings.scope)
         self._random = Random()  # noqa: S311  it only spreads waiting times
@@ -84,10 +100,15 @@ class _Operator:
         self._build()
 
     def _build(self) -> None:
-        secrets, clock = Secrets(self._kube), SystemClock()
+        secrets, clock = Secrets(self._kube, self._settings.tenancy), SystemClock()
+        tenancy = self._settings.tenancy
         events = EventRecorder(self._kube, clock, instance=socket.gethostname())
-        tools = Tools(self._kube, secrets, self._cache, events, self._metrics, clock)
-        signing = Signing(secrets, timedelta(seconds=self._settings.url_ttl_seconds))
+        notifier = self._notify(self._settings.webhook) if self._settings.webhook else None
+        notes = notifier or NoNotes()
+        tools = Tools(
+            self._kube, secrets, self._cache, events, self._metrics, clock, self._permit, notes, tenancy
+        )
+        signing = Signing(secrets, timedelta(seconds=self._settings.url_ttl_seconds), tenancy)
         self._watcher = Watcher(
             self._settings.access,
             self._cache.parts,
@@ -105,16 +126,58 @@ class _Operator:
         domains = (*DEFAULT_DOMAINS, *self._settings.onnx_domains)
         rollouts, models = RolloutReconciler(tools, signing), ModelReconciler(tools, self._random, domains)
         self._rollouts = WorkQueue(
-            "rollout", rollouts.reconcile, workers=_ROLLOUT_WORKERS, pace=Pace(cap=15.0), observer=observer
+            "rollout",
+            self._permit.within(rollouts.reconcile),
+            workers=_ROLLOUT_WORKERS,
+            pace=Pace(cap=15.0),
+            observer=observer,
         )
         self._models = WorkQueue(
-            "model", models.reconcile, workers=_MODEL_WORKERS, pace=Pace(interval=1.0), observer=observer
+            "model",
+            self._permit.within(models.reconcile),
+            workers=_MODEL_WORKERS,
+            pace=Pace(interval=1.0),
+            observer=observer,
         )
         self._lists = WorkQueue(
             "list", relister.relist, workers=1, pace=Pace(base=1.0, cap=30.0), observer=observer
         )
+        self._notices = WorkQueue(
+            "notice",
+            self._permit.within(notifier.tell if notifier else _tell_nobody),
+            workers=1,
+            pace=Pace(interval=0.1, cap=30.0),
+            observer=observer,
+        )
+        self._led = (self._rollouts, self._models, self._notices)
+        self._queues = (self._lists, *self._led)
+        self._leadership = self._stand(self._settings.candidacy) if self._settings.candidacy else None
         self._vitals = Vitals(
-            self._loop, self._cache, self._metrics, (self._rollouts, self._models, self._lists), self._watcher
+            self._loop,
+            self._cache,
+            self._metrics,
+            self._queues,
+            self._watcher,
+            self._leadership,
+        )
+
+    def _notify(self, target: WebhookTarget) -> Notifier:
+        user_agent = f"edgecanary-operator/{__version__}"
+        return Notifier(
+            self._kube,
+            Webhook(target, SystemClock(), user_agent=user_agent),
+            self._permit,
+            self._metrics,
+            wake=lambda key: self._soon(lambda: self._rollouts.add(key)),
+            news=lambda key: self._soon(lambda: self._notices.add(key)),
+        )
+
+    def _stand(self, candidacy: Candidacy) -> Leadership:
+        """The election: until it is won nothing is decided, but all is kept up to date."""
+        self._cease()
+        turns = Turns(lambda: self._soon(self._lead), lambda: self._soon(self._cease))
+        return Leadership.join(
+            candidacy, self._settings.access, self._permit, turns, observe=self._metrics.called
         )
 
     async def run(self) -> None:
@@ -122,7 +185,7 @@ class _Operator:
         health = HealthServer(
             self._settings.metrics_address,
             alive=self._vitals.alive_checks(),
-            ready={"sync": lambda: None if self._synced.is_set() else "the first lists are not complete"},
+            ready=self._ready_checks(),
             metrics=self._vitals.render_metrics,
         )
         health.start()
@@ -135,10 +198,14 @@ class _Operator:
             health.stop()
             self._kube.close()
 
+    def _ready_checks(self) -> Mapping[str, Check]:
+        """A replica that follows is ready, too: it could take over."""
+        synced: Check = lambda: None if self._synced.is_set() else "the first lists are not complete"  # noqa: E731
+        leadership = self._leadership
+        return {"sync": synced, **({"lease": leadership.unseen} if leadership else {})}
+
     async def _work(self) -> None:
-        queues = [
-            asyncio.create_task(q.run(), name=q.name) for q in (self._lists, self._rollouts, self._models)
-        ]
+        queues = [asyncio.create_task(q.run(), name=q.name) for q in self._queues]
         for part in self._cache.parts:
             self._lists.add(part.resource)
         begin = asyncio.create_task(self._begin(), name="begin")
@@ -147,13 +214,15 @@ class _Operator:
         await asyncio.wait({stop, *queues}, return_when=asyncio.FIRST_COMPLETED)
         begin.cancel()
         log.info("ending: work under way is finished first")
-        await in_thread(lambda: self._watcher.stop(seconds=_GRACE_SECONDS), name="stop watch")
-        for queue in (self._lists, self._rollouts, self._models):
+        for queue in self._queues:
             queue.stop()
         _, pending = await asyncio.wait(queues, timeout=_GRACE_SECONDS)
         for task in pending:
             log.warning("%s: work under way is left off; it begins anew at the next start", task.get_name())
             task.cancel()
+        if (leadership := self._leadership) is not None:
+            await in_thread(lambda: leadership.stop(seconds=_HANDOVER_SECONDS), name="stop election")
+        await in_thread(lambda: self._watcher.stop(seconds=_GRACE_SECONDS), name="stop watch")
         for task in {begin, *queues} - pending:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -165,12 +234,37 @@ class _Operator:
     async def _begin(self) -> None:
         """Nothing is planned before all kinds were listed once."""
         await self._synced.wait()
-        await in_thread(self._ensure_namespace, name="namespace")
         self._watcher.start()
         everything = self._cache.everything()
         count, models = len(everything.rollouts), len(everything.models)
         log.info("ready: %d Rollouts and %d EdgeModels are known", count, models)
-        self._wake(everything)
+        if self._leadership is None:
+            self._lead()
+        else:
+            self._leadership.start()
+        await self._follow_rules()
+
+    async def _follow_rules(self) -> None:
+        """Looks at everything again whenever the rules of tenancy change."""
+        known = self._settings.tenancy.stamp()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if (found := self._settings.tenancy.stamp()) != known:
+                known = found
+                log.info("the rules of tenancy have changed: everything is looked at again")
+                self._wake(self._cache.everything())
+
+    def _lead(self) -> None:
+        """Decides from now on."""
+        start(self._ensure_namespace, name="namespace")
+        for queue in self._led:
+            queue.resume()
+        self._wake(self._cache.everything())
+
+    def _cease(self) -> None:
+        """Decides nothing from now on; what is under way writes nothing any more."""
+        for queue in self._led:
+            queue.hold()
 
     def _ensure_namespace(self) -> None:
         name = self._settings.scope.system
@@ -185,7 +279,7 @@ class _Operator:
         body: JsonObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         try:
             self._kube.create(NAMESPACES, body)
-        except Conflict:
+        except Conflict:  # another replica was faster, or leads by now
             return
         except EdgecanaryError as error:
             log.warning("create namespace %s: without it no node can report (%s)", name, error)
@@ -202,6 +296,8 @@ class _Operator:
             return
         for key in wakes.rollouts:
             self._rollouts.add(key)
+            if self._settings.webhook:
+                self._notices.add(key)
         for key in wakes.models:
             self._models.add(key)
 
@@ -222,3 +318,7 @@ class _Operator:
         # At the very end the loop is closed: then nobody is left to be woken.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)
+
+
+def _tell_nobody(_: ObjectKey) -> None:
+    return None

@@ -9,6 +9,7 @@ from typing import TypeVar
 from edgecanary.analysis.query import QueryError, Vector
 from edgecanary.api.analysis import PrometheusSource
 from edgecanary.base.errors import InvalidInput
+from edgecanary.base.reach import Reach
 from edgecanary.clients.prometheus import MAX_ANSWER_BYTES, Prometheus, Series, Trust
 from edgecanary.controller.threads import start
 
@@ -23,11 +24,18 @@ class Session:
     """One look's questions; after `source.timeout_seconds` every question is answered by a QueryError.
 
     `trust` may be the reason why Prometheus cannot be asked: then it is every answer. `observe` hears how each
-    question ended.
+    question ended; `reach` None lets Prometheus be anywhere.
     """
 
-    def __init__(self, source: PrometheusSource, trust: Trust | QueryError, observe: Observe) -> None:
+    def __init__(
+        self,
+        source: PrometheusSource,
+        trust: Trust | QueryError,
+        observe: Observe,
+        reach: Reach | None = None,
+    ) -> None:
         self._source = source
+        self._reach = reach
         self._trust = trust
         self._observe = observe
         self._end = time.monotonic() + source.timeout_seconds
@@ -79,7 +87,8 @@ class Session:
             text = f"Prometheus {self._source.url} did not answer all queries {limit}"
             return QueryError("PrometheusUnavailable", text)
         try:
-            return question(Prometheus(self._source.url, timeout_seconds=left, trust=self._trust))
+            server = Prometheus(self._source.url, timeout_seconds=left, trust=self._trust, reach=self._reach)
+            return question(server)
         except InvalidInput as error:
             return QueryError("PrometheusRefused", error.message)
 

@@ -58,6 +58,7 @@ class WorkQueue(Generic[K]):
         self._schedule: Schedule[K] = Schedule(pace, random or Random())  # noqa: S311
         self._changed = asyncio.Event()
         self._stopping = False
+        self._held = False
 
     def add(self, key: K, *, delay: float = 0.0) -> None:
         """Makes the key due after `delay` seconds, or earlier where it is due earlier already."""
@@ -69,12 +70,12 @@ class WorkQueue(Generic[K]):
         running: set[asyncio.Task[None]] = set()
         while not self._stopping:
             self._changed.clear()
-            while len(running) < self._workers and (key := self._schedule.pop(self._now())) is not None:
+            while self._is_free(running) and (key := self._schedule.pop(self._now())) is not None:
                 task = asyncio.create_task(self._handle(key), name=f"{self.name} {key}")
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: self._changed.set())
-            await self._wait(free=len(running) < self._workers)
+            await self._wait(free=self._is_free(running))
         if running:
             await asyncio.wait(running)
 
@@ -83,15 +84,28 @@ class WorkQueue(Generic[K]):
         self._stopping = True
         self._changed.set()
 
+    def hold(self) -> None:
+        """Hands out no keys until `resume`, and forgets those that wait; what is under way is not interrupted."""
+        self._held = True
+        self._schedule.clear()
+
+    def resume(self) -> None:
+        """Hands out keys again."""
+        self._held = False
+        self._changed.set()
+
     def load(self) -> Load:
-        """What there is to do now."""
+        """What there is to do now; nothing waits while the queue is held."""
         now = self._now()
         return Load(
-            waiting=self._schedule.waiting(now),
+            waiting=0 if self._held else self._schedule.waiting(now),
             working=self._schedule.working,
             longest_work=self._schedule.longest_work(now),
-            longest_wait=self._schedule.longest_wait(now),
+            longest_wait=0.0 if self._held else self._schedule.longest_wait(now),
         )
+
+    def _is_free(self, running: set[asyncio.Task[None]]) -> bool:
+        return not self._held and len(running) < self._workers
 
     async def _wait(self, *, free: bool) -> None:
         """Until something changes or, where a worker is free, the next key is due."""

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from edgecanary.analysis.query import Answer, MetricQuery
-from edgecanary.api import API_VERSION
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.api.fields import JsonObject
-from edgecanary.api.modelrelease import ModelRelease, ModelReleaseSpec
+from edgecanary.api.modelrelease import ModelRelease
 from edgecanary.api.rollout import Rollout
 from edgecanary.base.errors import Conflict, EdgecanaryError, NotFound
 from edgecanary.clients.events import Subject
@@ -17,9 +16,11 @@ from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS, 
 from edgecanary.controller.counts import CountsMemory
 from edgecanary.controller.gate_queries import ask
 from edgecanary.controller.release_urls import differs
+from edgecanary.controller.release_writer import ReleaseWriter
 from edgecanary.controller.signing import Signing
 from edgecanary.controller.tools import Tools
 from edgecanary.controller.views import ObjectKey, parse
+from edgecanary.rollout.grants import NOWHERE, What, refusal
 from edgecanary.rollout.planner import due_queries, plan
 from edgecanary.rollout.snapshot import Plan, PlannedEvent, Snapshot
 
@@ -30,10 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Observed:
-    """The snapshot, and the Rollout as the server has it."""
+    """The snapshot, and the Rollout and its release as the server has them."""
 
     snapshot: Snapshot
     body: JsonObject
+    release_body: JsonObject | None
 
     @property
     def rollout(self) -> Rollout:
@@ -46,6 +48,7 @@ class RolloutReconciler:
     def __init__(self, tools: Tools, signing: Signing) -> None:
         self._tools = tools
         self._signing = signing
+        self._releases = ReleaseWriter(tools.kube, tools.permit)
         self._counts = CountsMemory()
 
     def reconcile(self, key: ObjectKey) -> float | None:
@@ -58,7 +61,7 @@ class RolloutReconciler:
             observed = self._observe(key)
             if observed.rollout.metadata.deletion_timestamp is not None:
                 return None
-            return self._carry_out(self._with_answers(key, observed))
+            return self._carry_out(self._with_answers(key, self._fenced(key, observed)))
         except _Gone:
             self._counts.forget(str(key))
             return None
@@ -85,6 +88,11 @@ class RolloutReconciler:
         if body is None:
             raise _Gone
         rollout = parse(Rollout, body)
+        allowance = self._tools.tenancy.of(key.namespace)
+        refused = refusal(lambda: allowance.check_rollout(rollout.spec))
+        if refusal(lambda: allowance.check_nodes(rollout.spec.node_selector)) is not None:
+            # Not even counted: how many nodes others have, and which, is their business.
+            rollout = _nowhere(rollout)
         model_key = ObjectKey(key.namespace, rollout.spec.model_ref.name)
         model, release = self._get(EDGE_MODELS, model_key), self._get(MODEL_RELEASES, key)
         snapshot = Snapshot(
@@ -94,8 +102,17 @@ class RolloutReconciler:
             fleet=self._tools.cache.fleet(model_key),
             answers=answers or {},
             rivals=self._tools.cache.rivals(model_key, key),
+            refused=refused,
         )
-        return _Observed(snapshot, body)
+        return _Observed(snapshot, body, release)
+
+    def _fenced(self, key: ObjectKey, observed: _Observed) -> _Observed:
+        """With a release that nothing from an earlier term can change any more."""
+        body = observed.release_body
+        if body is None or self._releases.is_fenced(observed.snapshot.release):
+            return observed
+        self._releases.fence(body)
+        return self._observe(key)
 
     def _with_answers(self, key: ObjectKey, observed: _Observed) -> _Observed:
         """With Prometheus's answers where a look is due; then everything is observed again.
@@ -118,6 +135,7 @@ class RolloutReconciler:
             analysis.prometheus,
             queries,
             namespace=rollout.metadata.namespace,
+            reach=self._tools.tenancy.of(rollout.metadata.namespace).reach(What.PROMETHEUS),
             secrets=self._tools.secrets,
             observe=self._tools.metrics.queried,
             counts=self._counts.of(str(ObjectKey(rollout.metadata.namespace, rollout.metadata.name))),
@@ -135,46 +153,25 @@ class RolloutReconciler:
         addressed = urls.address(wanted, known, now=now)
         if differs(addressed.spec, known) or _is_orphan(observed):
             sequence = known.sequence + 1 if known else 1
-            self._apply(observed, addressed.spec.model_copy(update={"sequence": sequence}))
+            spec = addressed.spec.model_copy(update={"sequence": sequence})
+            self._releases.write(observed.rollout.metadata, spec, observed.release_body)
         if addressed.problem is not None:
             self._record(observed, _signing_problem(addressed.problem))
             return _SIGN_AGAIN
         return None if addressed.renew_at is None else _seconds(addressed.renew_at - now)
 
-    def _apply(self, observed: _Observed, spec: ModelReleaseSpec) -> None:
-        meta, release = observed.rollout.metadata, observed.snapshot.release
-        metadata: JsonObject = {
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "labels": {"app.kubernetes.io/managed-by": "edgecanary"},
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "Rollout",
-                    "name": meta.name,
-                    "uid": meta.uid,
-                    "controller": True,
-                }
-            ],
-        }
-        if release is not None:
-            metadata["resourceVersion"] = release.metadata.resource_version
-        body: JsonObject = {
-            "apiVersion": API_VERSION,
-            "kind": "ModelRelease",
-            "metadata": metadata,
-            "spec": spec.to_json(),
-        }
-        self._tools.kube.apply(MODEL_RELEASES, meta.name, body, namespace=meta.namespace)
-        log.info("rollout %s/%s: release %d written", meta.namespace, meta.name, spec.sequence)
-
     def _write_status(self, observed: _Observed, decision: Plan) -> None:
-        status = decision.status.to_json()
+        status = self._tools.notes.note(observed.rollout, decision.status).to_json()
         if status == observed.rollout.status.to_json():
             return
         meta = observed.rollout.metadata
         body: JsonObject = {**observed.body, "status": status}
         self._tools.kube.replace_status(ROLLOUTS, meta.name, body, namespace=meta.namespace)
+        self._tools.notes.written(ObjectKey(meta.namespace, meta.name))
+        known = observed.rollout.status.history
+        for entry in decision.status.history:
+            if entry not in known:
+                self._tools.metrics.ended(entry.outcome)
 
     def _tell(self, observed: _Observed, decision: Plan) -> None:
         for event in decision.events:
@@ -198,6 +195,12 @@ class RolloutReconciler:
 
 class _Gone(Exception):
     """The Rollout does not exist (any more)."""
+
+
+def _nowhere(rollout: Rollout) -> Rollout:
+    """The Rollout for no Node."""
+    spec = rollout.spec.model_copy(update={"node_selector": NOWHERE})
+    return rollout.model_copy(update={"spec": spec})
 
 
 def _is_orphan(observed: _Observed) -> bool:

@@ -76,6 +76,12 @@ class Schedule(Generic[K]):
         self.add(key, now, delay=delay)
         return delay
 
+    def clear(self) -> None:
+        """Forgets all keys that wait."""
+        self._due.clear()
+        self._heap.clear()
+        self._failures.clear()
+
     def next_due(self) -> float | None:
         """When the next key that nobody works on is due."""
         while self._heap and self._is_stale(self._heap[0]):

@@ -1,6 +1,6 @@
 """What the cache keeps of each object: the little that decides something, frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -12,6 +12,7 @@ from edgecanary.api.fields import ApiModel, JsonObject
 from edgecanary.api.meta import LabelSelector, ObjectMeta
 from edgecanary.base.errors import InvalidInput, WrongAnswer
 from edgecanary.base.quantities import parse_bytes
+from edgecanary.controller.status_views import StatusView, signature_expiry
 
 M = TypeVar("M", bound=ApiModel)
 
@@ -51,6 +52,8 @@ class EdgeNodeRecord:
     capabilities: Capabilities | None = None
     models: Mapping[ObjectKey, NodeModelStatus] = field(default_factory=dict)
     node_uid: str = ""
+    heartbeat: datetime | None = field(default=None, compare=False)
+    """When the agent last wrote, by its own clock; a heartbeat alone is no news to anybody."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class RolloutRecord:
     uid: str = ""
     created: datetime | None = None
     deleting: bool = False
+    status: StatusView = field(default_factory=StatusView)
 
     @property
     def claim(self) -> tuple[ObjectKey, str, bool]:
@@ -79,6 +83,8 @@ class PlainRecord:
     version: str
     reason: str = ""
     """Of the Ready condition."""
+    expires: datetime | None = None
+    """Of the signed statement that an EdgeModel brings."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,21 @@ class _RolloutSpec(ApiModel):
     node_selector: LabelSelector = LabelSelector()
 
 
-class _Rollout(_Plain):
+class _RolloutStatus(StatusView):
+    conditions: tuple[_Condition, ...] = ()
+
+
+class _Rollout(_Envelope):
     spec: _RolloutSpec
+    status: _RolloutStatus = _RolloutStatus()
+
+
+class _ModelSpec(ApiModel):
+    signature: str | None = None
+
+
+class _Model(_Plain):
+    spec: _ModelSpec = _ModelSpec()
 
 
 def identify(body: JsonObject) -> Identity:
@@ -162,7 +181,7 @@ def read_edge_node(body: JsonObject) -> EdgeNodeRecord:
     """What is kept of an EdgeNode."""
     status = parse(EdgeNode, body).status
     models = {ObjectKey(entry.namespace, entry.name): entry for entry in status.models}
-    return EdgeNodeRecord(status.capabilities, models, status.node_uid)
+    return EdgeNodeRecord(status.capabilities, models, status.node_uid, status.heartbeat_time)
 
 
 def read_rollout(body: JsonObject) -> RolloutRecord:
@@ -172,21 +191,32 @@ def read_rollout(body: JsonObject) -> RolloutRecord:
         model=ObjectKey(rollout.metadata.namespace, rollout.spec.model_ref.name),
         selector=rollout.spec.node_selector,
         version=rollout.metadata.resource_version,
-        reason=_ready_reason(rollout.status),
+        reason=_ready_reason(rollout.status.conditions),
         uid=rollout.metadata.uid,
         created=rollout.metadata.creation_timestamp,
         deleting=rollout.metadata.deletion_timestamp is not None,
+        status=rollout.status,
+    )
+
+
+def read_model(body: JsonObject) -> PlainRecord:
+    """What is kept of an EdgeModel."""
+    model = parse(_Model, body)
+    return PlainRecord(
+        model.metadata.resource_version,
+        _ready_reason(model.status.conditions),
+        signature_expiry(model.spec.signature),
     )
 
 
 def read_plain(body: JsonObject) -> PlainRecord:
-    """What is kept of an EdgeModel or a ModelRelease."""
+    """What is kept of a ModelRelease."""
     found = parse(_Plain, body)
-    return PlainRecord(found.metadata.resource_version, _ready_reason(found.status))
+    return PlainRecord(found.metadata.resource_version, _ready_reason(found.status.conditions))
 
 
-def _ready_reason(status: _Conditions) -> str:
-    return next((c.reason for c in status.conditions if c.type == "Ready"), "")
+def _ready_reason(conditions: Iterable[_Condition]) -> str:
+    return next((c.reason for c in conditions if c.type == "Ready"), "")
 
 
 def parse(model: type[M], body: JsonObject) -> M:

@@ -4,14 +4,18 @@ An API server that is down makes the operator wait, not ill: to restart it would
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from edgecanary.base.clock import Clock, SystemClock
 from edgecanary.base.quantities import human_seconds
+from edgecanary.controller.attendance import Attendance
 from edgecanary.controller.cache import Cache
 from edgecanary.controller.health import Check
 from edgecanary.controller.metrics import OperatorMetrics
 from edgecanary.controller.queue import Load
+from edgecanary.controller.series import Shown
 
 T = TypeVar("T")
 
@@ -45,6 +49,26 @@ class Watches(Protocol):
         ...
 
 
+class Replica(Protocol):
+    """One of several replicas, as far as its part in the election goes."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it decides now."""
+        ...
+
+    def problem(self) -> str | None:
+        """What keeps it from taking part."""
+        ...
+
+
+class _Alone:
+    leads = True
+
+    def problem(self) -> str | None:
+        return None
+
+
 class Vitals:
     """Answers from any thread; asks the event loop and does not wait for ever."""
 
@@ -55,16 +79,25 @@ class Vitals:
         metrics: OperatorMetrics,
         queues: tuple[Queue, ...],
         watches: Watches,
+        replica: Replica | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._loop = loop
         self._cache = cache
         self._metrics = metrics
         self._queues = queues
         self._watches = watches
+        self._replica = replica or _Alone()
+        self._clock = clock or SystemClock()
+        self._attendance = Attendance()
 
     def alive_checks(self) -> Mapping[str, Check]:
         """What /healthz looks at."""
-        return {"queues": self._check_queues, "watches": self._check_watches}
+        return {
+            "queues": self._check_queues,
+            "watches": self._check_watches,
+            "election": self._replica.problem,
+        }
 
     def render_metrics(self) -> bytes:
         """The metrics as of now; without the queues' load when the loop does not answer."""
@@ -72,6 +105,10 @@ class Vitals:
             self._metrics.set_load(name, waiting=load.waiting, working=load.working)
         for part in self._cache.parts:
             self._metrics.set_overdue(part.resource, part.overdue())
+        self._metrics.set_leader(leads=self._replica.leads)
+        sight = self._cache.sight()
+        roll = self._attendance.look(sight, time.monotonic())
+        self._metrics.show(Shown(self._clock.now(), sight, roll))
         rollouts, models = self._cache.reasons()
         self._metrics.set_reasons("rollouts", rollouts)
         self._metrics.set_reasons("models", models)

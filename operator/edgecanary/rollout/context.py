@@ -8,12 +8,13 @@ from edgecanary.api.modelrelease import CanaryStatement, ModelReleaseSpec, Rejec
 from edgecanary.api.rollout import RolloutSpec
 from edgecanary.api.rollout_status import HistoryEntry, RolloutStatus
 from edgecanary.artifact.revision import revision_digest
-from edgecanary.base.errors import InvalidInput
+from edgecanary.base.errors import InvalidInput, NotAllowed
 from edgecanary.rollout.actions import Actions, read_actions
 from edgecanary.rollout.cohort import MAX_STRATA
 from edgecanary.rollout.conditions import Situation, find_condition, is_true, stuck, working
 from edgecanary.rollout.conflict import winner
 from edgecanary.rollout.fleet import count_strata
+from edgecanary.rollout.grants import GRANTS_UNREADABLE
 from edgecanary.rollout.rank import salt_for
 from edgecanary.rollout.snapshot import Rival, Snapshot
 from edgecanary.rollout.statement import as_canary, state, without_urls
@@ -143,6 +144,8 @@ def _lost_canary(snapshot: Snapshot, target: RevisionStatement | None) -> Canary
 def _unsound(snapshot: Snapshot) -> Situation | None:
     """Which rule the spec breaks, or None."""
     spec = snapshot.rollout.spec
+    if snapshot.refused is not None:
+        return _not_allowed(snapshot.refused)
     try:
         check_rollout(spec)
     except InvalidInput as error:
@@ -152,6 +155,13 @@ def _unsound(snapshot: Snapshot) -> Situation | None:
         text = f"spec.strategy.stratifyBy: gives {strata} strata and at most {MAX_STRATA} are possible"
         return stuck("TooManyStrata", f"{text}; choose labels with fewer values")
     return None
+
+
+def _not_allowed(refused: NotAllowed) -> Situation:
+    """What to say of a spec that an administrator's rules forbid."""
+    if refused.reason == GRANTS_UNREADABLE:
+        return working(GRANTS_UNREADABLE, refused.message)
+    return stuck(refused.reason, refused.message)
 
 
 def _wanted(snapshot: Snapshot) -> tuple[RevisionStatement | None, Situation | None]:

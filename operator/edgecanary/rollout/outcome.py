@@ -29,16 +29,20 @@ KEPT_HISTORY = 10
 KEPT_REJECTED = 32
 WAITING_REASONS = frozenset(
     {
+        "AddressRefused",
         "AnalysisInconclusive",
         "AwaitingApproval",
         "AwaitingRollback",
         "DeadlineExceeded",
+        "GrantsUnreadable",
+        "HostInvalid",
         "InvalidSpec",
         "ModelConflict",
         "ModelInvalid",
         "ModelNotFound",
         "NoMatchingNodes",
         "NodesOffline",
+        "NotGranted",
         "Paused",
         "StableLost",
         "TooManyStrata",

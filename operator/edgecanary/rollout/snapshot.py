@@ -10,6 +10,7 @@ from edgecanary.api.edgenode import NodeModelStatus
 from edgecanary.api.modelrelease import ModelRelease, ModelReleaseSpec
 from edgecanary.api.rollout import Rollout
 from edgecanary.api.rollout_status import RolloutStatus
+from edgecanary.base.errors import NotAllowed
 from edgecanary.rollout.eligibility import NodeFacts
 
 
@@ -40,7 +41,8 @@ class Snapshot:
     """All that one plan depends on, but for the time.
 
     `model` is None when the EdgeModel does not exist. `answers` holds Prometheus's answers by metric
-    name, for the queries that were due. `rivals` are the other Rollouts that name the EdgeModel.
+    name, for the queries that were due. `rivals` are the other Rollouts that name the EdgeModel. `refused` is
+    what the administrator's rules forbid of the spec.
     """
 
     rollout: Rollout
@@ -49,6 +51,7 @@ class Snapshot:
     fleet: tuple[NodeView, ...]
     answers: Mapping[str, Answer] = field(default_factory=dict)
     rivals: tuple[Rival, ...] = ()
+    refused: NotAllowed | None = None
 
 
 @dataclass(frozen=True)

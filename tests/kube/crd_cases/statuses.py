@@ -118,4 +118,5 @@ ROLLOUT_STATUS: JsonObject = {
         }
     ],
     "actions": {"promote": "2026-08-20"},
+    "notified": ["0123456789abcdef" * 2],
 }

@@ -13,6 +13,7 @@ from edgecanary.agent.machine import State
 from edgecanary.agent.marks import Marks
 from edgecanary.agent.memory import MemoryBudget
 from edgecanary.agent.notify import Notifier
+from edgecanary.agent.permits import Permits
 from edgecanary.agent.record import Outcome, Record
 from edgecanary.agent.steps import Workshop
 from edgecanary.agent.store import ModelFiles, Store
@@ -26,6 +27,7 @@ from edgecanary.clients.download import Downloader, DownloadLimits, DownloadPoli
 from edgecanary.clients.keyfiles import TrustRoots
 from edgecanary.clients.localhook import LocalHook
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
+from edgecanary.clients.tenancy import Tenancy
 from tests.unit.agent.releasing import KEY, FixedClock, MemoryProber, MemoryServer, Releases, until
 
 MARGIN = DiskBudget(margin_bytes=1000)
@@ -111,6 +113,7 @@ async def node(
     roots: TrustRoots | None = None,
     disk: DiskBudget = MARGIN,
     spread_seconds: float = 0.0,
+    tenancy: Tenancy | None = None,
 ) -> AsyncIterator[Node]:
     """Starts a node on a data directory, and stops it in order."""
     store = WatchedStore(data)
@@ -120,7 +123,7 @@ async def node(
     trust = Trust(roots, data / "trust.json", clock) if roots else None
     workshop = Workshop(
         store,
-        Installer(store, fetcher, disk, spread_seconds=spread_seconds),
+        Installer(store, fetcher, disk, spread_seconds=spread_seconds, tenancy=tenancy),
         prober,
         server,
         clock,
@@ -130,6 +133,7 @@ async def node(
         gatekeeper or Gatekeeper(),
         is_synchronised=lambda: True,
         trust=trust,
+        permits=Permits(tenancy or Tenancy()),
     )
 
     def on_news() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable, WrongAnswer
+from edgecanary.base.hosts import parse_rule
 from edgecanary.clients.download import (
     Cancellation,
     Cancelled,
@@ -238,7 +239,7 @@ def test_redirects_are_followed_and_keep_the_range(server: FileServer, part: Pat
     with file_server() as front:
         front.behaviour = Behaviour(status=307, location=server.url(PATH))
         front.put(PATH, b"")
-        policy = DownloadPolicy(redirect_hosts=("127.0.0.1",))
+        policy = DownloadPolicy(redirect_hosts=(parse_rule("127.0.0.1"),))
         Downloader(policy).fetch(front.url(PATH), part, len(DATA), Cancellation())
 
     assert part.read_bytes() == DATA

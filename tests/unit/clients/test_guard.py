@@ -7,56 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgecanary.base.errors import WrongAnswer
+from edgecanary.base.hosts import parse_rule
 from edgecanary.clients.download import Cancellation, Downloader, DownloadPolicy
-from edgecanary.clients.guard import is_local
 from tests.unit.fileserver import Behaviour, FileServer, file_server
 
 DATA = b"model " * 100
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "127.8.9.1",
-        "0.0.0.0",  # noqa: S104
-        "0.1.2.3",
-        "169.254.169.254",
-        "169.254.170.2",
-        "100.100.100.200",
-        "168.63.129.16",
-        "224.0.0.1",
-        "255.255.255.255",
-        "::1",
-        "::",
-        "fe80::1%eth0",
-        "fd00:ec2::254",
-        "ff02::1",
-        "::ffff:127.0.0.1",
-        "::ffff:169.254.169.254",
-        "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::",
-        "::7f00:1",
-    ],
-)
-def test_an_address_of_the_machine_its_link_or_its_cloud_is_local(address: str) -> None:
-    assert is_local(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "10.0.0.7",
-        "192.168.1.20",
-        "172.16.3.4",
-        "93.184.215.14",
-        "2606:4700::1",
-        "fd12:3456::1",
-        "::ffff:10.0.0.7",
-    ],
-)
-def test_a_server_on_the_site_or_in_the_world_is_not(address: str) -> None:
-    assert not is_local(address)
 
 
 @pytest.fixture
@@ -77,7 +32,7 @@ def front() -> Iterator[FileServer]:
 
 def fetch(front: FileServer, tmp_path: Path, *allowed: str) -> bytes:
     part = tmp_path / "part"
-    Downloader(DownloadPolicy(redirect_hosts=allowed)).fetch(
+    Downloader(DownloadPolicy(redirect_hosts=tuple(map(parse_rule, allowed)))).fetch(
         front.url("/model"), part, len(DATA), Cancellation()
     )
     return part.read_bytes()
@@ -103,7 +58,9 @@ def test_a_redirect_to_this_machine_sends_it_no_byte(
 ) -> None:
     front.behaviour = Behaviour(status=302, location=f"http://{name}:{inside.port}/secret")
 
-    with pytest.raises(WrongAnswer, match="name the host with --download-redirect-host") as caught:
+    with pytest.raises(
+        WrongAnswer, match=r"redirects to .*(--download-redirect-host|must spell an IPv4)"
+    ) as caught:
         fetch(front, tmp_path)
 
     assert caught.value.reason == "RedirectRefused"

@@ -82,13 +82,19 @@ def probe(*, load: int = 10, p95: int = 5, peak: int = 1000, variant: str = "fp3
 
 
 def rollout(
-    name: str, version: int, *, model: str = "pump", selector: dict[str, str] | None = None, reason: str = ""
+    name: str,
+    version: int,
+    *,
+    model: str = "pump",
+    selector: dict[str, str] | None = None,
+    reason: str = "",
+    status: JsonObject | None = None,
 ) -> JsonObject:
     conditions: list[JsonObject] = [{"type": "Ready", "status": "True", "reason": reason}] if reason else []
     return {
         "metadata": {"name": name, "namespace": "plant", "resourceVersion": str(version)},
         "spec": {"modelRef": {"name": model}, "nodeSelector": {"matchLabels": {**(selector or {})}}},
-        "status": {"conditions": [*conditions]},
+        "status": {**(status or {}), "conditions": [*conditions]},
     }
 
 

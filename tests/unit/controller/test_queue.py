@@ -200,3 +200,46 @@ async def test_an_idle_queue_does_not_wake_up_by_itself() -> None:
         queue._schedule.next_due = counting  # type: ignore[method-assign]
         await asyncio.sleep(0.2)
     assert wakeups <= 1
+
+
+async def test_a_queue_that_is_held_hands_out_nothing_and_nothing_waits_in_it() -> None:
+    done: list[str] = []
+    async with running(done.append) as queue:
+        queue.add("a")
+        await until(lambda: done == ["a"])
+        queue.hold()
+        queue.add("b")
+        await asyncio.sleep(0.05)
+        assert done == ["a"]
+        load = queue.load()
+        assert (load.waiting, load.longest_wait) == (0, 0.0), "it is not ill"
+        queue.resume()
+        await until(lambda: done == ["a", "b"])
+
+
+async def test_what_waits_when_a_queue_is_held_is_forgotten() -> None:
+    done: list[str] = []
+    async with running(done.append) as queue:
+        queue.add("later", delay=0.05)
+        queue.hold()
+        queue.resume()
+        queue.add("now")
+        await until(lambda: done == ["now"])
+        await asyncio.sleep(0.2)
+        assert done == ["now"]
+
+
+async def test_work_under_way_when_a_queue_is_held_is_finished() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), list[str]()
+
+    def work(key: str) -> None:
+        begun.set()
+        go_on.wait(DEADLINE)
+        done.append(key)
+
+    async with running(work) as queue:
+        queue.add("a")
+        await until(begun.is_set)
+        queue.hold()
+        go_on.set()
+        await until(lambda: done == ["a"])

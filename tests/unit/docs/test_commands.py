@@ -1,13 +1,15 @@
 """The guide shows what the commands print, and names every warning and exit code."""
 
-import re
 from pathlib import Path
 
-from edgecanary.cli import rollout
+from edgecanary.cli.exits import Exit
+from edgecanary.cli.rollout import ACTIONS
+from edgecanary.rollout.goals import GoalKind
 from tests.unit.docs.pages import blocks, code_words, column, page, section
 from tests.unit.docs.sources import literals
 
 ROLLOUTS = "docs/guides/rollouts.md"
+PLUGIN = "docs/guides/kubectl-plugin.md"
 GOLDEN = Path(__file__).parents[1] / "cli" / "golden"
 
 
@@ -33,7 +35,23 @@ def test_the_guide_explains_every_warning_of_a_plan() -> None:
     assert set(code_words(" ".join(column(section(page(ROLLOUTS), "Planning"), 0)))) == found
 
 
-def test_the_guide_has_the_exit_codes() -> None:
-    listed = {int(code) for code in column(section(page(ROLLOUTS), "Asking why"), 0)}
-    named = {value for name, value in vars(rollout).items() if re.match(r"EXIT_", name)}
-    assert listed == {0, 1} | named
+def test_the_guides_have_the_exit_codes() -> None:
+    of_questions = {int(code) for code in column(section(page(ROLLOUTS), "Asking why"), 0)}
+    assert of_questions == {0, 1, Exit.WRONG_INPUT, Exit.NOT_FOUND, Exit.WAITS, Exit.STALLED}
+    assert [int(code) for code in column(section(page(PLUGIN), "Exit codes"), 0)] == [*Exit]
+
+
+def test_what_the_guide_to_the_plugin_shows_is_what_it_prints() -> None:
+    shown = blocks(section(page(PLUGIN), "Look"), "text")
+    golden = [(GOLDEN / f"{name}.txt").read_text() for name in ("picture-baking", "history", "nodes")]
+    assert shown == golden
+
+
+def test_the_guide_to_the_plugin_names_every_action_and_goal() -> None:
+    text = page(PLUGIN)
+    for action in ACTIONS:
+        assert f"kubectl edgecanary {action} " in text or f"`{action} NAME" in text, action
+    goals = {word.split("=")[0] for word in code_words(" ".join(column(section(text, "Wait"), 0)))} - {
+        "--for"
+    }
+    assert goals == set(GoalKind)

@@ -34,13 +34,15 @@ def declared() -> dict[str, set[str]]:
         "Operator": names(extras["operator"]),
         "Agent": names(extras["agent"]),
         "Model preparation": names(extras["model"]),
+        "Command line": names(extras["cli"]),
         "Plots": names(extras["plots"]),
         "Development": {name for group in groups.values() for name in names(group)},
     }
 
 
 @pytest.mark.parametrize(
-    "heading", ["Both programs", "Operator", "Agent", "Model preparation", "Plots", "Development"]
+    "heading",
+    ["Both programs", "Operator", "Agent", "Model preparation", "Command line", "Plots", "Development"],
 )
 def test_each_section_names_just_the_direct_dependencies(heading: str) -> None:
     listed = column(section(page("docs/dependencies.md"), heading), 0)
@@ -56,7 +58,7 @@ def test_every_line_says_why() -> None:
 
 def test_no_extra_is_left_out() -> None:
     found = cast("dict[str, Requirements]", project()["project"])
-    assert set(found["optional-dependencies"]) == {"operator", "agent", "model", "plots"}
+    assert set(found["optional-dependencies"]) == {"operator", "agent", "model", "cli", "plots"}
 
 
 def test_the_build_backend_is_named() -> None:

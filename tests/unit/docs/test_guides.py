@@ -1,10 +1,12 @@
 """The guides name the reasons, flags and metrics that the code has, and their snippets work."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecanary.agent.credentials import CredentialSeries
 from edgecanary.agent.golden import load
 from edgecanary.agent.push.metrics import PushMetrics
 from edgecanary.agent.sandbox.layers import Layer
@@ -19,10 +22,15 @@ from edgecanary.agent.telemetry import Telemetry
 from edgecanary.agent.tensors import tensor_types
 from edgecanary.analysis.profile import DriftProfile, Feature, parse_profile
 from edgecanary.api.edgemodel import EdgeModel
+from edgecanary.api.notice import NoticeData, NoticeType
 from edgecanary.artifact.golden import check_golden
+from edgecanary.base.reach import NOT_GRANTED
 from edgecanary.cli import agent, agent_install, operator
 from edgecanary.cli.main import Command
+from edgecanary.clients.webhook import CloudEvent
 from edgecanary.controller.metrics import OperatorMetrics
+from edgecanary.rollout.grants import GRANTS_UNREADABLE
+from edgecanary.rollout.notices import _WAITS
 from edgelab.paths import ROOT
 from tests.unit.docs.pages import blocks, code_words, column, manifests, page, section
 from tests.unit.docs.sources import literals
@@ -35,6 +43,7 @@ TELEMETRY = "docs/guides/telemetry.md"
 OPERATING = "docs/guides/operating.md"
 HOST_SERVICE = "docs/guides/host-service.md"
 PROBE = "docs/guides/probe.md"
+NOTIFICATIONS = "docs/guides/notifications.md"
 
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]+)*|IOMismatch")
 CONDITION_STATUS = {"True", "False", "Unknown"}
@@ -54,6 +63,7 @@ MODEL_CHECKS = (
     "artifact",
     "analysis/profile.py",
 )
+RULES = ("base/reach.py", "rollout/grants.py")
 ERRORS = {"InvalidInput", "Unavailable", "NotFound", "WrongAnswer", "stuck", "working", "done"}
 
 
@@ -61,6 +71,12 @@ def documented(path: str, heading: str, number: int) -> set[str]:
     """The reasons in one column of the tables under a heading."""
     cells = " ".join(column(section(page(path), heading), number))
     return {word for word in code_words(cells) if REASON.fullmatch(word)}
+
+
+def not_allowed() -> set[str]:
+    """The reasons why an administrator's rules forbid an address or a node."""
+    found = {literal.value for literal in literals("base/reach.py") if literal.keyword == "reason"}
+    return found | {NOT_GRANTED, GRANTS_UNREADABLE}
 
 
 def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None:
@@ -72,7 +88,7 @@ def test_the_guide_explains_every_reason_of_a_rollouts_ready_condition() -> None
     }
     ready, _ = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
     listed = set(code_words(" ".join(column(ready, 1))))
-    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"}
+    assert listed == (found - CONDITION_STATUS) | {"InvalidSpec"} | not_allowed()
 
 
 def test_the_guide_explains_every_reason_for_taking_a_revision_back() -> None:
@@ -90,8 +106,10 @@ def test_the_guide_explains_every_reason_of_an_edge_models_ready_condition() -> 
         if literal.call in ERRORS and literal.keyword in ("", "reason") and REASON.fullmatch(literal.value)
     }
     listed = documented(MODELS, "What the Ready condition says", 1)
-    assert raised <= listed
-    known = {literal.value for literal in literals(*MODEL_CHECKS, "clients/kube.py", "base/errors.py")}
+    assert raised | not_allowed() <= listed
+    known = {
+        literal.value for literal in literals(*MODEL_CHECKS, *RULES, "clients/kube.py", "base/errors.py")
+    }
     assert listed <= known
 
 
@@ -104,6 +122,7 @@ def test_every_reason_of_a_node_in_the_guide_exists() -> None:
             "artifact/onnx_content.py",
             "clients/download.py",
             "clients/answers.py",
+            *RULES,
         )
     }
     assert documented(NODES, "Results", 2) <= known
@@ -161,12 +180,48 @@ def test_the_guides_name_every_flag_of_the_operator() -> None:
 def test_the_guides_name_every_metric_of_the_agent() -> None:
     telemetry = Telemetry(agent_version="1")
     PushMetrics(telemetry.registry)
+    telemetry.registry.register(CredentialSeries(dict))
     assert words(NODES, "Metrics") == families(telemetry.exposition())
 
 
 def test_the_guides_name_every_metric_of_the_operator() -> None:
     exposed = OperatorMetrics().render()
     assert words(OPERATING, "Metrics and health") == families(exposed)
+
+
+def test_the_guide_names_every_type_of_notification_with_the_reasons_that_lead_to_it() -> None:
+    table = section(page(NOTIFICATIONS), "What is told")
+    kinds, reasons = (code_words(" ".join(column(table, number))) for number in (0, 2))
+    assert set(kinds) == set(NoticeType)
+    ends = {"Promoted", "Returned", "FullPromotion"} | set(rejections())
+    assert set(reasons) == set(_WAITS) | ends
+
+
+def test_the_guide_names_every_field_of_a_notification() -> None:
+    fields = {field.alias or name for name, field in NoticeData.model_fields.items()}
+    table = section(page(NOTIFICATIONS), "What arrives")
+    assert set(code_words(" ".join(column(table, 0)))) - {"data"} == fields
+
+
+def test_the_example_of_a_notification_is_what_is_sent() -> None:
+    (example,) = blocks(page(NOTIFICATIONS), "json")
+    shown = json.loads(example)
+    event = CloudEvent(
+        shown["id"],
+        shown["type"],
+        shown["source"],
+        shown["subject"],
+        datetime.fromisoformat(shown["time"]),
+        {},
+    )
+    assert json.loads(event.encode()) == shown
+    assert shown["type"] in set(NoticeType)
+
+
+def rejections() -> set[str]:
+    """The reasons for taking a revision back, as the guide of rollouts has them."""
+    _, rejected = section(page(ROLLOUTS), "What the Ready condition says").split("With `RolledBack`")
+    return set(code_words(" ".join(column(rejected, 0))))
 
 
 def test_the_golden_snippet_makes_a_file_that_operator_and_agent_accept(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ class PushMetrics:
             "Compressed samples that wait in the outbox.",
             registry=registry,
         )
+        self._bound = Gauge(
+            "edgecanary_remote_write_max_bytes",
+            "What may wait in the outbox; beyond it the oldest samples are dropped.",
+            registry=registry,
+        )
         self._on_disk = Gauge(
             "edgecanary_remote_write_on_disk",
             "1 while the outbox is on disk, 0 while samples are kept in memory only.",
@@ -42,8 +47,11 @@ class PushMetrics:
         for outcome in (_SENT, *Loss):
             self._samples.labels(outcome)
 
-    def watch(self, waiting_bytes: Callable[[], float], on_disk: Callable[[], float]) -> None:
-        """Where the outbox's state comes from at each collection."""
+    def watch(
+        self, waiting_bytes: Callable[[], float], on_disk: Callable[[], float], *, max_bytes: int
+    ) -> None:
+        """Where the outbox's state comes from at each collection, and its bound."""
+        self._bound.set(max_bytes)
         self._waiting.set_function(waiting_bytes)
         self._on_disk.set_function(on_disk)
 

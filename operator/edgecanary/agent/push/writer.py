@@ -46,7 +46,11 @@ class RemoteWriter:
         self._clock = clock
         metrics = PushMetrics(registry)
         self._outbox = SampleOutbox(folder, max_bytes=settings.max_bytes, on_loss=metrics.count_lost)
-        metrics.watch(lambda: self._outbox.waiting_bytes, lambda: float(self._outbox.on_disk))
+        metrics.watch(
+            lambda: self._outbox.waiting_bytes,
+            lambda: float(self._outbox.on_disk),
+            max_bytes=settings.max_bytes,
+        )
         self._sampler = Sampler(settings.series_labels(node))
         self._courier = Courier(
             self._outbox,

@@ -40,7 +40,11 @@ class Admission:
             raise HttpFault(
                 503, f"{self._all} requests are in progress, try again", retry_after_seconds=_RETRY_SECONDS
             )
-        self._models[key] = mine + 1
+        self.admit(key)
+
+    def admit(self, key: ModelKey | None) -> None:
+        """One more request, which is in progress already."""
+        self._models[key] += 1
         self._all += 1
 
     def leave(self, key: ModelKey | None) -> None:

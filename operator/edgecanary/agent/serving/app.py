@@ -3,13 +3,23 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edgecanary.agent.runtime.base import RunFault
 from edgecanary.agent.serving import openapi, routes
 from edgecanary.agent.serving.admission import Admission
-from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault, Request, Response, json_response
+from edgecanary.agent.serving.exchange import encode_head
+from edgecanary.agent.serving.lane import Guest, Lane
+from edgecanary.agent.serving.messages import (
+    MAX_ID_LENGTH,
+    HttpFault,
+    Request,
+    Response,
+    fault_response,
+    json_response,
+)
 from edgecanary.agent.serving.quiet import QuietTrim
 from edgecanary.agent.serving.registry import ActiveRevision, Failure, Registry
 from edgecanary.agent.serving.routes import Action, Target
@@ -25,6 +35,8 @@ _FEEDBACK_FIELDS = ("id", "outcome", "revision")
 _MAX_FEEDBACK_BYTES = 64 * 1024
 _MAX_DIGITS = 18
 """Python refuses to read numbers of thousands of digits."""
+_QUICK_SECONDS = 0.01
+"""A model that answered within that may read its requests itself."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,6 +65,7 @@ class InferenceApp:
         self._version = version
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_per_model)
         self._deadlines = Deadlines()
+        self._lanes: tuple[Lane, ...] = ()
         self._tell: Mapping[Action, Callable[[Target], Response]] = {
             Action.SERVER_METADATA: self._server_metadata,
             Action.SERVER_LIVE: lambda _: json_response({"live": True}),
@@ -65,7 +78,7 @@ class InferenceApp:
     @property
     def busy(self) -> bool:
         """Whether a request is in progress. Safe from any thread."""
-        return self._admission.busy
+        return self._admission.busy or any(lane.running for lane in self._lanes)
 
     def stop(self) -> None:
         """Watches no deadline any more."""
@@ -133,44 +146,106 @@ class InferenceApp:
             body = await request.read_body()
             # Looked up again: a switch while the body arrived is for this request too.
             active = self._registry.find_active(target.model, target.revision)
-            return await self._answer(active, target.model, body, json_length)
+            start = asyncio.get_running_loop().time()
+            ticket = Ticket(target.model, body, json_length, start + self._settings.request_seconds)
+            active.worker.submit(ticket)
+            response = await self._wait(active, ticket)
+            if asyncio.get_running_loop().time() - start < _QUICK_SECONDS:
+                self._lend(request, active, target.model)
+            return response
         finally:
             self._admission.leave(key)
 
-    async def _answer(
-        self, active: ActiveRevision, name: str, body: bytearray, json_length: int | None
-    ) -> Response:
-        """Runs one inference in the model's thread. Raises HttpFault, ModelFailed when it is the model's fault."""
-        revision = active.identity.revision
-        seconds = self._settings.request_seconds
-        start = asyncio.get_running_loop().time()
-        ticket = Ticket(name, body, json_length, start + seconds)
-        active.worker.submit(ticket)
+    def _lend(self, request: Request, active: ActiveRevision, name: str) -> None:
+        """Has the model's thread read what the connection asks next, unless that is to wait for others."""
+        if self._registry.active(active.installed.key) is not active:
+            return
+        if active.lane is None and not active.worker.together and Lane.possible:
+            service = _LaneService(self, active)
+            seconds, most = self._settings.request_seconds, self._settings.max_in_flight_per_model
+            active.lane = Lane(service, seconds=seconds, most=most)
+            self._lanes = (*self._lanes, active.lane)
+            active.worker.serve(active.lane)
+        if active.lane is not None:
+            request.follow(active.lane, name)
+
+    def retire(self, retired: ActiveRevision | None) -> None:
+        """What models are called has changed: no connection stays with a model's thread, nor comes to `retired`."""
+        if retired is not None and retired.lane is not None:
+            retired.lane.retire()
+            self._lanes = tuple(lane for lane in self._lanes if lane is not retired.lane)
+        for lane in self._lanes:
+            lane.recall_all()
+
+    async def finish(self, active: ActiveRevision, ticket: Ticket) -> Response:
+        """Waits for a request that began in the model's thread. Raises HttpFault as `handle` does."""
+        self._admission.admit(active.installed.key)
+        try:
+            return await self._wait(active, ticket)
+        except ModelFailed:
+            raise
+        except HttpFault as fault:
+            self._telemetry.count_refused(fault.status)
+            raise
+        finally:
+            self._admission.leave(active.installed.key)
+
+    async def _wait(self, active: ActiveRevision, ticket: Ticket) -> Response:
+        """The answer of the model's thread. Raises HttpFault, ModelFailed when it is the model's fault."""
         self._deadlines.watch(ticket)
         try:
-            response = await ticket.waiter
-        except TimeoutError:
-            self._count(active, Failure.TIMEOUT, start)
+            return self._counted(active, ticket, await ticket.waiter)
+        except TimeoutError as error:
             self._watchdog.leave(ticket, active.served.hang)
-            message = f"revision {revision} did not answer within {seconds:g} seconds"
-            raise ModelFailed(504, message) from None
+            return self._counted(active, ticket, error)
         except RunFault as error:
-            self._count(active, Failure.NOT_FINITE if error.not_finite else Failure.FAULT, start)
-            raise ModelFailed(500, f"revision {revision} failed: {error}") from error
+            return self._counted(active, ticket, error)
         except asyncio.CancelledError:
             # The thread must not go on with what nobody waits for.
             ticket.expire()
             self._watchdog.leave(ticket, active.served.hang)
             raise
-        self._count(active, None, start)
-        return response
+        finally:
+            self.used(active)
 
-    def _count(self, active: ActiveRevision, failure: Failure | None, start: float) -> None:
+    def used(self, active: ActiveRevision) -> None:
+        """The model answered, a moment ago. In the event loop's thread."""
         self._quiet.touch()
-        seconds = asyncio.get_running_loop().time() - start
+        active.served.changed.set()
+
+    def answer(self, active: ActiveRevision, ticket: Ticket, guest: Guest) -> bytes | None:
+        """The bytes of an answer that the model's thread gives itself; None for a defect. In that thread."""
+        try:
+            if isinstance(ticket.outcome, HttpFault):
+                raise ticket.outcome
+            if not isinstance(ticket.outcome, Response | RunFault):
+                return None
+            response = self._counted(active, ticket, ticket.outcome)
+        except ModelFailed as failure:
+            response = fault_response(failure)
+        except HttpFault as fault:
+            self._telemetry.count_refused(fault.status)
+            response = fault_response(fault)
+        return encode_head(guest.head, response, keep_alive=not guest.home.stopping) + response.body
+
+    def _counted(
+        self, active: ActiveRevision, ticket: Ticket, outcome: Response | RunFault | TimeoutError
+    ) -> Response:
+        """Counts what came of a request. Raises ModelFailed. Safe from any thread."""
+        limit = self._settings.request_seconds
+        seconds = time.monotonic() - (ticket.deadline - limit)
+        failure = _failure(outcome)
         active.served.count(seconds, failure)
-        outcome = Outcome.OK if failure is None else Outcome.ERROR
-        self._telemetry.count_request(active.identity, outcome, seconds)
+        self._telemetry.count_request(
+            active.identity, Outcome.OK if failure is None else Outcome.ERROR, seconds
+        )
+        if isinstance(outcome, Response):
+            return outcome
+        revision = active.identity.revision
+        if isinstance(outcome, TimeoutError):
+            message = f"revision {revision} did not answer within {limit:g} seconds"
+            raise ModelFailed(504, message) from None
+        raise ModelFailed(500, f"revision {revision} failed: {outcome}") from outcome
 
     async def _feedback(self, request: Request, target: Target) -> Response:
         _check_encoding(request)
@@ -190,6 +265,38 @@ class InferenceApp:
         if feedback.id is not None:
             answer["id"] = feedback.id
         return json_response(answer | {"outcome": feedback.outcome})
+
+
+class _LaneService:
+    """What a revision's lane does with requests."""
+
+    def __init__(self, app: InferenceApp, active: ActiveRevision) -> None:
+        self._app = app
+        self._active = active
+
+    def run(self, ticket: Ticket) -> None:
+        """Settles the ticket's outcome."""
+        self._active.worker.answer_one(ticket)
+
+    def answer(self, ticket: Ticket, guest: Guest) -> bytes | None:
+        """Counts the outcome, and gives the bytes of the answer."""
+        return self._app.answer(self._active, ticket, guest)
+
+    async def finish(self, ticket: Ticket) -> Response:
+        """Waits for a request that was taken over."""
+        return await self._app.finish(self._active, ticket)
+
+    def used(self) -> None:
+        """Requests were answered, a moment ago."""
+        self._app.used(self._active)
+
+
+def _failure(outcome: Response | RunFault | TimeoutError) -> Failure | None:
+    if isinstance(outcome, Response):
+        return None
+    if isinstance(outcome, TimeoutError):
+        return Failure.TIMEOUT
+    return Failure.NOT_FINITE if outcome.not_finite else Failure.FAULT
 
 
 @dataclass(frozen=True)

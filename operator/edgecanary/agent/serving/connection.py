@@ -5,14 +5,16 @@ request before its body is taken in. Pipelined requests are answered one after t
 """
 
 import asyncio
+import functools
 import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httptools
 
+from edgecanary.agent.serving.alarm import Alarm
 from edgecanary.agent.serving.exchange import BodyRoom, Exchange, Head, encode_head
+from edgecanary.agent.serving.loan import Loan
 from edgecanary.agent.serving.messages import (
     ClientGone,
     Handler,
@@ -22,6 +24,7 @@ from edgecanary.agent.serving.messages import (
     Response,
     fault_response,
 )
+from edgecanary.agent.serving.worker import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +54,7 @@ class Connection(asyncio.Protocol):
         self._exchanges: deque[Exchange] = deque()
         self._receiving: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
-        self._action: Callable[[], None] | None = None
+        self._alarm = Alarm()
         self._writable = asyncio.Event()
         self._writable.set()
         self._in_head = False
@@ -62,6 +63,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._start = self._fresh = b""
+        self._loan = Loan(self)
 
     # The transport's calls.
 
@@ -75,11 +78,12 @@ class Connection(asyncio.Protocol):
         if full:
             self._refuse(HttpFault(503, "too many connections, try again", retry_after_seconds=1))
         else:
-            self._arm(self._limits.head_seconds, self._give_up_waiting)
+            self._alarm.set(self._limits.head_seconds, self._give_up_waiting)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Lets go of everything; a request that was whole still runs to its end."""
-        self._drop_timer()
+        self._alarm.drop()
+        self._loan.recall()
         self._transport = None
         for exchange in self._exchanges:
             exchange.lose()
@@ -97,6 +101,8 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         waiting = self._in_head
+        if not waiting and self._receiving is None:
+            self._fresh = data[: data.find(b"\r\n\r\n") + 4]
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -113,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self._head_bytes > self._limits.max_head_bytes:
             self._refuse(HttpFault(431, f"the head must be at most {self._limits.max_head_bytes} bytes"))
         elif not waiting and not self._exchanges:
-            self._arm(self._limits.head_seconds, self._give_up_waiting)
+            self._alarm.set(self._limits.head_seconds, self._give_up_waiting)
 
     def _take_rest(self, data: bytes) -> None:
         """Takes a body that the parser leaves alone since the client offered another protocol with it.
@@ -153,6 +159,8 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head = True
+        # Known only for the first request of what arrived at once.
+        self._start, self._fresh = self._fresh, b""
         self._head_bytes = 0
         self._url = b""
         self._headers = {}
@@ -170,7 +178,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is whole: the request can be handled."""
         self._in_head = False
-        self._disarm()
+        self._alarm.unset()
         head = Head(
             method=self._parser.get_method().decode("latin-1"),
             path=self._url.split(b"?", 1)[0].decode("latin-1"),
@@ -199,15 +207,56 @@ class Connection(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """Ends the connection after the answer that is due, if any."""
+        self._loan.recall()
         if not self._exchanges:
             self._close()
 
     def abort(self) -> None:
         """Ends the connection now."""
+        self._loan.recall()
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
+
+    # Lent to a model's thread.
+
+    @property
+    def stopping(self) -> bool:
+        """Whether answers end the connection. Safe from any thread."""
+        return self._shared.stopping
+
+    def take_back(self, read: bytes, unsent: bytes) -> None:
+        """Goes on with what a lane read of a request, after sending what is left of an answer."""
+        self._loan.end(strayed=bool(read))
+        if self._transport is None:
+            return
+        self._transport.write(unsent)
+        self._transport.resume_reading()
+        self._alarm.set(self._limits.idle_seconds, self._give_up_waiting)
+        if self._shared.stopping:
+            self._close()
+        elif read:
+            self._parse(read)
+
+    def take_over(self, ticket: Ticket) -> None:
+        """Waits for a request that the lane is at, and answers it."""
+        loan = self._loan.end(strayed=False)
+        if self._transport is None or loan is None:
+            ticket.expire()
+            return
+        self._alarm.unset()
+        exchange = Exchange(loan.guest.head, self._shared.room, self._limits)
+        exchange.answer = lambda: loan.lane.service.finish(ticket)
+        exchange.end()
+        self._enqueue(exchange)
+        self._transport.resume_reading()
+
+    def _lend(self) -> bool:
+        """Lends the connection if that is wished and nothing of a further request has come."""
+        if self._transport is None or self._in_head or self._receiving or self._shared.stopping:
+            return False
+        return self._loan.begin(self._transport, self._start, self._limits.max_body_bytes)
 
     # Answering.
 
@@ -253,18 +302,22 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """Waits for the next request."""
         if self._transport is not None and not self._dropping:
-            self._transport.resume_reading()
+            if not self._lend():
+                self._transport.resume_reading()
             seconds = self._limits.head_seconds if self._in_head else self._limits.idle_seconds
-            self._arm(seconds, self._give_up_waiting)
+            self._alarm.set(seconds, self._give_up_waiting)
 
     async def _respond(self, exchange: Exchange) -> Response:
         head = exchange.head
         try:
             if head is _NO_HEAD and exchange.fault is not None:
                 raise exchange.fault
-            return await self._shared.handler(
-                Request(head.method, head.path, head.headers, lambda: exchange.receive(self._ask_for_body))
-            )
+            if exchange.answer is not None:
+                return await exchange.answer()
+            self._loan.turn_to(head)
+            read = functools.partial(exchange.receive, self._ask_for_body)
+            request = Request(head.method, head.path, head.headers, read, self._loan.wish)
+            return await self._shared.handler(request)
         except HttpFault as fault:
             return fault_response(fault)
 
@@ -315,48 +368,22 @@ class Connection(asyncio.Protocol):
         if linger and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
             transport.resume_reading()
-            self._arm(self._limits.linger_seconds, transport.abort)
+            self._alarm.set(self._limits.linger_seconds, transport.abort)
         else:
             transport.close()
-            self._arm(self._limits.send_seconds, transport.abort)
+            self._alarm.set(self._limits.send_seconds, transport.abort)
 
     def _give_up_waiting(self) -> None:
         """No request came, or its head did not end."""
+        left = self._loan.idle_since() + self._limits.idle_seconds - asyncio.get_running_loop().time()
+        if left > 0:
+            self._alarm.set(left, self._give_up_waiting)
+            return
+        self._loan.recall()
+        if self._loan.lasts or self._exchanges:
+            return
         if self._in_head:
             seconds = f"{self._limits.head_seconds:g}"
             self._refuse(HttpFault(408, f"the request's head did not end within {seconds} seconds"))
         else:
             self._close()
-
-    def _arm(self, seconds: float, action: Callable[[], None]) -> None:
-        """Calls `action` in so many seconds unless something else is armed, or nothing, before.
-
-        A timer that rings too early is set anew then, so that a busy connection sets none for a request.
-        """
-        loop = asyncio.get_running_loop()
-        self._due, self._action = loop.time() + seconds, action
-        if self._timer is not None and self._timer.when() > self._due:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = loop.call_at(self._due, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        action, loop = self._action, asyncio.get_running_loop()
-        if action is None:
-            return
-        if self._due > loop.time():
-            self._timer = loop.call_at(self._due, self._ring)
-            return
-        self._action = None
-        action()
-
-    def _disarm(self) -> None:
-        self._action = None
-
-    def _drop_timer(self) -> None:
-        self._disarm()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

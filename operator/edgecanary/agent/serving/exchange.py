@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -47,6 +47,8 @@ class Exchange:
         self.keep_alive = head.keep_alive
         self.complete = False
         self.fault: HttpFault | None = None
+        self.answer: Callable[[], Awaitable[Response]] | None = None
+        """What answers it instead of the listener's handler."""
         self._limits = limits
         self._room = room
         self._body = bytearray()

@@ -3,8 +3,12 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edgecanary.base.errors import EdgecanaryError
+
+if TYPE_CHECKING:
+    from edgecanary.agent.serving.lane import Lane
 
 JSON = "application/json"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -68,6 +72,10 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def _stay(_lane: "Lane", _name: str) -> None:
+    """The connection stays where it is."""
+
+
 @dataclass(frozen=True)
 class Request:
     """The head of a request, and a way to its body."""
@@ -80,6 +88,9 @@ class Request:
     read_body: Callable[[], Awaitable[bytearray]]
     """Receives the whole body. Raises HttpFault when it is too large or too slow, or there is no room for
     it, and ClientGone."""
+
+    follow: Callable[["Lane", str], None] = _stay
+    """Lends the connection, once this request is answered, to the thread of a model that it calls by this name."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -5,6 +5,7 @@ one and never neither.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from edgecanary.agent.telemetry import Identity, Role, Telemetry
 
 if TYPE_CHECKING:
     from edgecanary.agent.serving.engine import Engine
+    from edgecanary.agent.serving.lane import Lane
     from edgecanary.agent.serving.shadow import Shadow
 
 
@@ -49,19 +51,20 @@ class ServedRevision:
     hung: bool = False
     latencies: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever something is counted."""
+    """Set soon after something is counted. For the event loop's thread."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, seconds: float, failure: Failure | None) -> None:
-        """Counts a request that reached the model."""
-        self.requests += 1
-        if failure is None:
-            self.latencies[bucket_of(seconds)] += 1
-            self.timeouts_in_a_row = 0
-        else:
-            self.errors += 1
-            self.not_finite += failure is Failure.NOT_FINITE
-            self.timeouts_in_a_row += failure is Failure.TIMEOUT
-        self.changed.set()
+        """Counts a request that reached the model. Safe from any thread."""
+        with self._lock:
+            self.requests += 1
+            if failure is None:
+                self.latencies[bucket_of(seconds)] += 1
+                self.timeouts_in_a_row = 0
+            else:
+                self.errors += 1
+                self.not_finite += failure is Failure.NOT_FINITE
+                self.timeouts_in_a_row += failure is Failure.TIMEOUT
 
     def hang(self) -> None:
         """Notes that an inference does not end though it was interrupted."""
@@ -71,14 +74,15 @@ class ServedRevision:
     @property
     def counters(self) -> HealthCounters:
         """The tally as it is now."""
-        return HealthCounters(
-            requests=self.requests,
-            errors=self.errors,
-            not_finite=self.not_finite,
-            latencies=tuple(self.latencies),
-            timeouts_in_a_row=self.timeouts_in_a_row,
-            hung=self.hung,
-        )
+        with self._lock:
+            return HealthCounters(
+                requests=self.requests,
+                errors=self.errors,
+                not_finite=self.not_finite,
+                latencies=tuple(self.latencies),
+                timeouts_in_a_row=self.timeouts_in_a_row,
+                hung=self.hung,
+            )
 
 
 @dataclass
@@ -91,6 +95,8 @@ class ActiveRevision:
     worker: Worker
     shadow: "Shadow | None" = None
     """Compares it with the other revision."""
+    lane: "Lane | None" = None
+    """The connections that the thread serves itself."""
 
     @property
     def identity(self) -> Identity:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _UNLOAD_SECONDS = 1.0
 """For a model that was told to end its run to do so when the server stops."""
 
+_LOAD_NICENESS = 10
+"""Of a thread that loads a model while others answer, so that they hardly notice."""
+
 
 class InferenceServer:
     """Serves the active revision of each model over the Open Inference Protocol v2.
@@ -147,25 +150,30 @@ class InferenceServer:
         await self._registry.more_answers(key, revision, seen)
 
     async def _load(self, installed: InstalledRevision, identity: Identity) -> ActiveRevision:
-        batch = self._settings.batch
+        batch, threads = self._settings.batch, self._settings.threads
+        # Threads that the runtime starts inherit the priority, and are those that answer later.
+        quietly = threads == 1 and bool(self._registry.active_revisions())
+        loader = Worker(f"load-{installed.revision[:8]}", niceness=_LOAD_NICENESS if quietly else 0)
+        mark = self._marks.take(installed.key, installed.revision)
+        work = loader.call(lambda: _load_engine(installed, mark, threads, batch.max_size))
+        try:
+            engine = await work.waiter
+        except BaseException:
+            self.watchdog.leave(work)
+            raise
+        finally:
+            loader.close()
         worker = Worker(
             f"model-{installed.revision[:8]}",
             max_batch=batch.max_size,
             max_delay_seconds=batch.max_delay_seconds,
         )
-        mark = self._marks.take(installed.key, installed.revision)
-        work = worker.call(lambda: _load_engine(installed, mark, self._settings.threads, batch.max_size))
-        try:
-            engine = await work.waiter
-        except BaseException:
-            worker.close()
-            self.watchdog.leave(work)
-            raise
         worker.answer_with(engine.answer, together=engine.max_rows > 1, rest=engine.rest)
         return ActiveRevision(ServedRevision(identity), installed, engine, worker)
 
     def _switch(self, key: ModelKey, active: ActiveRevision | None) -> "asyncio.Future[None] | None":
         retired = self._registry.switch(key, active)
+        self._app.retire(retired)
         if retired is None:
             return None
         _end_shadow(retired)

@@ -7,7 +7,6 @@ a moment in which the node answers nothing. One that fails, hangs or finds no me
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Protocol
 
-from edgecanary.agent import headroom
+from edgecanary.agent import headroom, host
 from edgecanary.agent.ports import InstalledRevision
 from edgecanary.agent.runtime.base import Array, Feeds, RunFault
 from edgecanary.agent.serving.worker import Interruptible, call_soon
@@ -130,7 +129,7 @@ class Shadow:
             return
 
     def _work(self) -> None:
-        _lower_priority()
+        host.lower_priority(_NICENESS)
         if not self._has_memory(self._quarters.needed_bytes):
             return
         try:
@@ -236,11 +235,3 @@ def fits(active: InstalledRevision, other: InstalledRevision) -> bool:
 
 def _size(arrays: Mapping[str, "Array"]) -> int:
     return sum(array.nbytes for array in arrays.values())
-
-
-def _lower_priority() -> None:
-    """Makes the calling thread give way to others, where the system can do that for a thread (Linux)."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-    except OSError as error:
-        log.debug("the thread keeps its priority: %s", error)

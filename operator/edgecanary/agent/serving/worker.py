@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
+from edgecanary.agent import host
 from edgecanary.agent.serving.messages import Response
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,9 @@ class Interruptible(Protocol):
 
 
 class Ticket:
-    """One inference on its way: made and awaited in the event loop's thread, worked on in the model's."""
+    """One inference on its way: awaited in the event loop's thread, worked on in the model's."""
 
-    __slots__ = ("body", "deadline", "expired", "json_length", "name", "outcome", "run", "waiter")
+    __slots__ = ("_waiter", "body", "deadline", "expired", "json_length", "name", "outcome", "run")
 
     def __init__(self, name: str, body: bytearray, json_length: int | None, deadline: float) -> None:
         self.name = name
@@ -41,10 +42,17 @@ class Ticket:
         self.json_length = json_length
         self.deadline = deadline
         """By the event loop's clock."""
-        self.waiter: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiter: asyncio.Future[Response] | None = None
         self.outcome: Response | BaseException | None = None
         self.run: Interruptible | None = None
         self.expired = False
+
+    @property
+    def waiter(self) -> "asyncio.Future[Response]":
+        """Gets the outcome. For the event loop's thread."""
+        if self._waiter is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
     def begin(self, run: Interruptible) -> None:
         """The model begins with it. In the model's thread."""
@@ -142,14 +150,35 @@ class Call(Generic[T]):
             self.waiter.set_result(result)
 
 
+class Lane(Protocol):
+    """Connections that the thread serves itself between what is queued."""
+
+    def serve(self) -> None:
+        """Waits for requests or the bell, and answers what is there."""
+        ...
+
+    def ring(self) -> None:
+        """Ends the waiting. Safe from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is served any more."""
+        ...
+
+
 class Worker:
     """One thread with a queue. Work is done in the order in which it was given."""
 
-    def __init__(self, name: str, *, max_batch: int = 1, max_delay_seconds: float = 0.0) -> None:
+    _lane: Lane | None = None
+
+    def __init__(
+        self, name: str, *, max_batch: int = 1, max_delay_seconds: float = 0.0, niceness: int = 0
+    ) -> None:
         """With `max_batch` above 1, up to so many tickets that wait at once are answered together.
 
-        The first of them waits at most `max_delay_seconds` for others.
+        The first of them waits at most `max_delay_seconds` for others. With `niceness` the thread gives way to others.
         """
+        self._niceness = niceness
         self._queue: SimpleQueue[Ticket | Call[object] | None] = SimpleQueue()
         self._max_batch = max_batch
         self._max_delay_seconds = max_delay_seconds
@@ -176,34 +205,71 @@ class Worker:
         if not together:
             self._max_batch = 1
 
+    def serve(self, lane: Lane) -> None:
+        """Has the thread serve a lane as well from now on. Not where requests are answered together."""
+        self._lane = lane
+        # Whatever it does or waits for now: after this it knows.
+        self._put(Call(_nothing))
+
+    @property
+    def together(self) -> bool:
+        """Whether requests that wait at the same time are answered together."""
+        return self._max_batch > 1
+
     def submit(self, ticket: Ticket) -> None:
         """Queues an inference; its waiter gets the outcome."""
-        self._queue.put(ticket)
+        self._put(ticket)
+
+    def answer_one(self, ticket: Ticket) -> None:
+        """Settles a ticket's outcome. In the thread."""
+        try:
+            if self._answer is None:
+                raise RuntimeError("the thread has no model to answer with")
+            self._answer((ticket,))
+        except BaseException as defect:  # noqa: BLE001 -- whoever asked raises it, and the thread lives on
+            ticket.outcome = ticket.outcome or defect
 
     def call(self, function: Callable[[], T]) -> Call[T]:
         """Queues a function."""
         call = Call(function)
-        self._queue.put(call)  # type: ignore[arg-type]
+        self._put(call)  # type: ignore[arg-type]
         return call
 
     def close(self) -> None:
         """Ends the thread behind what is queued."""
-        self._queue.put(None)
+        self._put(None)
 
     async def ended(self, *, within_seconds: float) -> None:
         """Waits for the thread to end, but not for ever: a runtime may hang in it."""
         await asyncio.to_thread(self._thread.join, within_seconds)
 
+    def _put(self, item: Ticket | Call[object] | None) -> None:
+        self._queue.put(item)
+        # In this order: a thread that waits in its lane since it saw no item is told of it.
+        if self._lane is not None:
+            self._lane.ring()
+
     def _work(self) -> None:
+        if self._niceness:
+            host.lower_priority(self._niceness)
         while True:
-            item = self._next if self._next is not None else self._queue.get()
+            item = self._next if self._next is not None else self._take()
             self._next = None
             if item is None:
+                if self._lane is not None:
+                    self._lane.close()
                 return
             if isinstance(item, Call):
                 item.work()
             else:
                 self._settle(self._gather(item))
+
+    def _take(self) -> Ticket | Call[object] | None:
+        """The next item; the lane is served until there is one."""
+        while self._lane is not None and self._queue.empty():
+            self._lane.serve()
+            self._do_the_rest()
+        return self._queue.get()
 
     def _gather(self, first: Ticket) -> list[Ticket]:
         """The tickets to answer together."""
@@ -237,6 +303,9 @@ class Worker:
             for ticket in alive:
                 ticket.outcome = ticket.outcome or defect
         call_soon(self._loop, _deliver_all, tickets)
+        self._do_the_rest()
+
+    def _do_the_rest(self) -> None:
         try:
             self._rest()
         except Exception:

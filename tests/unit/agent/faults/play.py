@@ -21,6 +21,7 @@ from edgecanary.agent.supervisor import Supervisor
 from edgecanary.agent.updater import RetryPace
 from edgecanary.api.edgenode import NodeModelStatus
 from edgecanary.api.modelrelease import RevisionStatement
+from edgecanary.base.reach import Reach
 from edgecanary.clients.download import Cancellation
 from edgecanary.clients.nodeevents import LabelsHeard, ReleasesListed
 from tests.unit.agent.nodeplay import CAPABILITIES
@@ -55,7 +56,14 @@ Z, A, B = revision("0.9.0"), revision("1.0.0"), revision("2.0.0")
 class DiskFetcher:
     """Brings files from memory to the disk, in parts, as the real one does from a network."""
 
-    def fetch(self, url: str, part: Path, size: int, cancellation: Cancellation) -> None:
+    def fetch(
+        self,
+        url: str,
+        part: Path,
+        size: int,
+        cancellation: Cancellation,
+        reach: Reach,
+    ) -> None:
         data = _CONTENTS[url]
         have = part.stat().st_size if part.exists() else 0
         handle = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)

@@ -1,12 +1,17 @@
 """Switching revisions under load, and models that hang."""
 
 import asyncio
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgecanary.agent.marks import Slot
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey, ModelLoadFailed
+from edgecanary.agent.serving import server
+from edgecanary.agent.serving.engine import Engine
 from edgecanary.agent.serving.messages import HttpLimits
 from edgecanary.agent.serving.settings import ServingSettings
 from edgecanary.api.artifacts import DataType, ModelIO
@@ -294,3 +299,22 @@ async def test_refused_requests_are_counted_by_status_and_not_as_the_models(
     assert node.metric("edgecanary_refused_requests_total", status="400") == 1
     assert node.metric("edgecanary_refused_requests_total", status="404") == 1
     assert requests_total(node, REVISION_A, "error") == 0
+
+
+async def test_a_model_is_loaded_at_low_priority_while_others_answer(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    niceness: list[int] = []
+    load = server._load_engine
+
+    def noting(installed: InstalledRevision, mark: Slot, threads: int, max_rows: int) -> Engine:
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return load(installed, mark, threads, max_rows)
+
+    monkeypatch.setattr(server, "_load_engine", noting)
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    await node.server.activate(install(tmp_path, adding_model(1), row_io()))
+    await node.server.activate(install(tmp_path, adding_model(2), row_io(), revision="b" * 64))
+    assert niceness == [usual, max(usual, 10)]
+    serving = [thread for thread in threading.enumerate() if thread.name == "model-bbbbbbbb"]
+    assert [os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in serving] == [usual]

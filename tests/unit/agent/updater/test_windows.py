@@ -94,7 +94,7 @@ class Interrupted(Gatekeeper):
     ) -> Held | None:
         held = await super().activation(windows, now, known)
         if held is not None and self.arrives is not None:
-            self.arrives, arrives = None, self.arrives
+            arrives, self.arrives = self.arrives, None
             arrives()
         return held
 

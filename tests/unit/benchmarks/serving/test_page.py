@@ -11,7 +11,7 @@ from benchmarks.serving.life import Life, Several
 from benchmarks.serving.load import Report, _is_whole
 from benchmarks.serving.models import BenchModel
 from benchmarks.serving.page import Figures, page
-from benchmarks.serving.swap import Swap
+from benchmarks.serving.swap import Paced, Swap, _longest
 
 MACHINE = Machine(cores=2, memory_bytes=2**34, architecture="x86_64", system="Linux", python="3.11")
 
@@ -27,6 +27,7 @@ def report(p99: float, longest: float) -> Report:
         "revisions": [],
         "first_answers": [],
         "worst_gap": 0.0,
+        "spans": [],
     }
 
 
@@ -39,6 +40,16 @@ def cells(ours: float, theirs: float) -> tuple[Cell, ...]:
     )
 
 
+def paced(longest: float) -> Paced:
+    return Paced(
+        report(1000.0, 1500.0),
+        report(1100.0, longest),
+        20_000.0,
+        (400.0, 500.0, 600.0),
+        (700.0, 800.0, 900.0),
+    )
+
+
 def written(tmp_path: Path, *, ours: float, stall: float) -> str:
     path = tmp_path / "small.onnx"
     path.write_bytes(b"model")
@@ -48,7 +59,19 @@ def written(tmp_path: Path, *, ours: float, stall: float) -> str:
         Comparison(cells(ours, 600.0), sizes),
         (Life("edgecanary", 0.5, 0.1, 60 * 2**20),),
         (Several(1, 60 * 2**20),),
-        (Swap("small", 100, 5000, 0, report(900.0, 2000.0), report(950.0, stall), 5000.0, 9000.0),),
+        (
+            Swap(
+                "small",
+                100,
+                5000,
+                0,
+                report(900.0, 2000.0),
+                report(950.0, stall),
+                5000.0,
+                9000.0,
+                paced(stall),
+            ),
+        ),
         0.5,
         1.5,
     )
@@ -69,15 +92,22 @@ def test_goals_that_are_met_say_so(tmp_path: Path) -> None:
         ("100 us", "yes"),
         ("0.438", "yes"),
         ("0.889", "yes"),
+        ("0.8", "yes"),
         ("0", "yes"),
     ]
     assert "| small | JSON | 1 | MLServer | 600 | 1,200 | 300 | 20 | 0.22 |" in text
+    assert "| small | 20.00 | 1.00 | 1.50 | 1.10 | 0.80 | 0.50 | 0.80 |" in text
     assert "![agent latency](images/agent-latency.svg)" in text
 
 
 def test_goals_that_are_missed_say_so(tmp_path: Path) -> None:
     met = [answer for _, answer in goals(written(tmp_path, ours=300.0, stall=2000.0))]
-    assert met == ["no", "no", "no", "yes", "no", "yes"]
+    assert met == ["no", "no", "no", "yes", "no", "no", "yes"]
+
+
+def test_a_window_has_every_answer_that_was_waited_for_in_it() -> None:
+    seen = report(1.0, 1.0) | {"spans": [(0.0, 0.5), (0.4, 2.5), (3.0, 3.1)]}
+    assert _longest(seen, [(0.6, 1.0), (3.0, 4.0), (5.0, 6.0)]) == pytest.approx((2.1e6, 1e5, 0.0))
 
 
 @pytest.mark.parametrize(

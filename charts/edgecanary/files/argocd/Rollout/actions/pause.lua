@@ -1,0 +1,3 @@
+check("pause")
+obj.spec.paused = true
+return obj

@@ -1,0 +1,2 @@
+check("promote-full")
+return annotated("promote", "full-")

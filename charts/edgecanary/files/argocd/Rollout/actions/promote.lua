@@ -1,0 +1,2 @@
+check("promote")
+return annotated("promote", "")

@@ -1,0 +1,3 @@
+check("resume")
+obj.spec.paused = false
+return obj

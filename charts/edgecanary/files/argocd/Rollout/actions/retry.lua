@@ -1,0 +1,2 @@
+check("retry")
+return annotated("retry", "")
