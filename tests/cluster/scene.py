@@ -19,7 +19,7 @@ NAME = "file-type"
 REQUESTS_PER_SECOND = 4.0
 WAIT_SECONDS = 300.0
 VALUES: JsonObject = {
-    "operator": {"replicas": 1, "leaderElection": {"enabled": False}},
+    "operator": {},
     "agent": {
         # Applications outside of pods ask on the node's loopback interface.
         "profile": "k3s",
