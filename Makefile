@@ -36,8 +36,28 @@ demo: have-tools ## The whole story on real parts, about 5 minutes; KEEP=1 leave
 	@$(PYTHON) -m edgelab.demo $(if $(KEEP),--keep) $(ARGS)
 
 .PHONY: test
-test: have-tools ## All tests: unit, kube, e2e. TESTS=tests/unit for a part, ARGS for pytest, WORKERS=0 for one process.
-	@$(PYTHON) -m pytest $(TESTS) --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: have-tools ## All tests but test-cluster. TESTS=tests/unit for a part, ARGS for pytest, WORKERS=0 for one process.
+	@$(PYTHON) -m pytest $(TESTS) --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: images
+images: $(STAMP) ## Build the images with Docker, or buildah on a base of Debian packages; ARGS="--tag v1 --platform arm64".
+	@PYTHONPATH=$(CURDIR)/operator:$(CURDIR)/hack $(PYTHON) -m edgelab.images $(ARGS)
+
+.PHONY: cluster
+cluster: $(STAMP) ## A cluster of three real nodes without Docker, until Ctrl-C; needs root. ARGS="--nodes 5".
+	@PYTHONPATH=$(CURDIR)/operator:$(CURDIR)/hack $(PYTHON) -m edgelab.cluster $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: $(STAMP) ## End the cluster of `make cluster`.
+	@PYTHONPATH=$(CURDIR)/operator:$(CURDIR)/hack $(PYTHON) -m edgelab.cluster --down
+
+.PHONY: test-cluster
+test-cluster: have-tools ## Tests on three real nodes with the built images and helm; needs root.
+	@$(PYTHON) -m pytest tests/cluster $(ARGS)
+
+.PHONY: kind-demo
+kind-demo: have-tools ## The same tests on Docker's kind, from kind-config.yaml; needs Docker and root.
+	@EDGECANARY_CLUSTER=kind $(PYTHON) -m pytest tests/cluster/test_real_nodes.py --verbose $(ARGS)
 
 .PHONY: verify
 verify: check-format lint types contracts links generated site changelog ## All checks that run nothing.

@@ -52,9 +52,10 @@ class Authority:
         """The authority's own certificate, which clients trust."""
         return self._files.certificate
 
-    def server(self, name: str) -> KeyPair:
-        """A certificate for a server on the loopback interface."""
-        hosts = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    def server(self, name: str, *, addresses: Sequence[str] = ()) -> KeyPair:
+        """A certificate for a server on the loopback interface, and on these addresses too."""
+        wanted = dict.fromkeys(["127.0.0.1", *addresses])
+        hosts = [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(a)) for a in wanted)]
         alternatives = x509.SubjectAlternativeName(hosts)
         return self._sign(name, _name([], name), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 

@@ -1,8 +1,8 @@
 """A real kube-apiserver and etcd on the loopback interface, RBAC on.
 
-No controller manager runs: namespaces are not emptied, owners' deletion collects nothing, the roles
-admin, edit and view are empty, and nobody watches over nodes (`edgelab.nodes` says what the node
-lifecycle controller would say).
+No controller manager runs here (`edgelab.cluster` has one): namespaces are not emptied, owners' deletion
+collects nothing, the roles admin, edit and view are empty, and nobody watches over nodes (`edgelab.nodes`
+says what the node lifecycle controller would say).
 """
 
 import shutil
@@ -16,12 +16,17 @@ from edgelab import audit, tools
 from edgelab.api import ApiClient, Credentials, JsonObject, Token, kubeconfig
 from edgelab.certificates import Authority
 from edgelab.errors import ApiError, KubectlError, LabError
+from edgelab.place import HERE, Place
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 
 ADMIN = "lab-admin"
 ADMIN_GROUPS = ("system:masters",)
 
+SERVICE_ADDRESS = "10.96.0.1"
+"""The address of the Service `kubernetes`, the first one of those that Services get."""
+
+_SERVICES = "10.96.0.0/24"
 _READY_SECONDS = 120.0
 
 
@@ -33,6 +38,8 @@ class ControlPlane:
         data_dir: folder for etcd's data, keys, kubeconfigs and the audit log; made when needed.
         audit: whether to keep an audit log (see `audit_log`).
         api_server_args: further flags of kube-apiserver.
+        place: where both run. In another network the API server listens on port 443 there, and is reached
+            here too when `port` is forwarded to it.
     """
 
     def __init__(
@@ -42,16 +49,20 @@ class ControlPlane:
         *,
         audit: bool = False,
         api_server_args: Sequence[str] = (),
+        place: Place = HERE,
     ) -> None:
         self.data_dir = data_dir
+        self._place = place
         self._supervisor = supervisor
         self._audit = audit
         self._extra = tuple(api_server_args)
         self._etcd_port, self._etcd_peer_port = free_port(), free_port()
         self.port = free_port()
         self.authority = Authority(data_dir / "pki")
-        self._serving = self.authority.server("kube-apiserver")
-        self._token_keys = self.authority.signing_key("service-accounts")
+        self._serving = self.authority.server("kube-apiserver", addresses=[place.address, SERVICE_ADDRESS])
+        self._kubelet_client = self.authority.user("kube-apiserver-kubelet-client", ADMIN_GROUPS)
+        self.token_keys = self.authority.signing_key("service-accounts")
+        """What tokens of service accounts are signed with."""
         self._kubeconfigs: dict[tuple[str, ...], Path] = {}
         self._etcd: Process | None = None
         self._api_server: Process | None = None
@@ -62,6 +73,11 @@ class ControlPlane:
     def url(self) -> str:
         """The API server's address."""
         return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def forwards(self) -> dict[int, int]:
+        """Ports of the loopback interface here, and those they stand for where the servers run."""
+        return {self._etcd_port: self._etcd_port, self.port: 443}
 
     @property
     def ca_file(self) -> Path:
@@ -252,6 +268,7 @@ class ControlPlane:
     def _etcd_command(self) -> list[str | Path]:
         client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd_port, self._etcd_peer_port))
         return [
+            *self._place.enter,
             tools.etcd(),
             "--name=lab",
             f"--data-dir={self.data_dir / 'etcd'}",
@@ -266,20 +283,23 @@ class ControlPlane:
 
     def _api_server_command(self) -> list[str | Path]:
         return [
+            *self._place.enter,
             tools.kube_apiserver(),
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self.port}",
+            f"--bind-address={self._place.listen}",
+            f"--advertise-address={self._place.address}",
+            f"--secure-port={443 if self._place.enter else self.port}",
             "--endpoint-reconciler-type=none",
             f"--tls-cert-file={self._serving.certificate}",
             f"--tls-private-key-file={self._serving.key}",
             f"--client-ca-file={self.ca_file}",
             "--authorization-mode=Node,RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._token_keys.public}",
-            f"--service-account-signing-key-file={self._token_keys.private}",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--service-account-key-file={self.token_keys.public}",
+            f"--service-account-signing-key-file={self.token_keys.private}",
+            f"--service-cluster-ip-range={_SERVICES}",
+            f"--kubelet-client-certificate={self._kubelet_client.certificate}",
+            f"--kubelet-client-key={self._kubelet_client.key}",
             "--allow-privileged=true",
             "--profiling=false",
             *self._audit_args(),

@@ -20,7 +20,7 @@ from typing import IO, Self
 
 from edgelab.errors import LabError, ProcessError
 from edgelab.paths import ROOT
-from edgelab.reaper import MARK
+from edgelab.reaper import CONTROL_GROUP, FOLDER, MARK
 
 _LAUNCH = 'read -r _ || exit 125; exec "$@" </dev/null'
 """Shell words that hold a program back until a line arrives; at the pipe's end they give up."""
@@ -212,6 +212,18 @@ class Supervisor:
         with contextlib.closing(popen.stdin) as gate:
             gate.write(b"\n")
         return process
+
+    def leave_no_control_group(self, path: Path) -> None:
+        """Have a control group removed when the session has ended, with whoever is in it.
+
+        Raises:
+            LabError: the reaper is gone.
+        """
+        self._note(f"{CONTROL_GROUP}{path}")
+
+    def leave_no_folder(self, path: Path) -> None:
+        """Have a folder removed when the session has ended; errors as in `leave_no_control_group`."""
+        self._note(f"{FOLDER}{path}")
 
     def close(self) -> None:
         """Stop every process, the youngest first, and the reaper."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgelab import tools
+from edgelab.api import JsonObject
 from edgelab.errors import LabError
+from edgelab.place import HERE, Place
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 
@@ -46,6 +48,7 @@ class Prometheus:
         data_dir: folder for the configuration and the samples; made when needed.
         scrape_seconds: the interval between scrapes.
         out_of_order_seconds: how old a sample pushed by remote write may be.
+        place: where it runs. In another network it is reached here too when its port is forwarded.
         rules: files with rules to evaluate.
     """
 
@@ -56,12 +59,14 @@ class Prometheus:
         *,
         scrape_seconds: int = 1,
         out_of_order_seconds: int = 7200,
+        place: Place = HERE,
         rules: Sequence[Path] = (),
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
         self.port = free_port()
         self._supervisor = supervisor
+        self._place = place
         self._process: Process | None = None
         self._targets = data_dir / "targets.json"
         self._config = data_dir / "prometheus.yml"
@@ -71,8 +76,8 @@ class Prometheus:
 
     @property
     def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        """Its address, for clients in its own network."""
+        return f"http://{self._place.address}:{self.port}"
 
     @property
     def remote_write_url(self) -> str:
@@ -158,16 +163,17 @@ class Prometheus:
 
     def _command(self) -> list[str | Path]:
         return [
+            *self._place.enter,
             tools.prometheus(),
             f"--config.file={self._config}",
             f"--storage.tsdb.path={self.data_dir / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.listen-address={self._place.listen}:{self.port}",
             "--web.enable-remote-write-receiver",
             "--log.level=warn",
         ]
 
 
-def _config(targets: Path, scrape_seconds: int, out_of_order_seconds: int) -> dict[str, object]:
+def _config(targets: Path, scrape_seconds: int, out_of_order_seconds: int) -> JsonObject:
     """The configuration, as JSON (which is YAML too)."""
     interval = f"{scrape_seconds}s"
     job = {

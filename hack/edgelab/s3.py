@@ -5,8 +5,11 @@ It checks signatures and the expiry of presigned URLs and serves ranges of the f
 ignored, there is no 304), `bytes=-LENGTH`, versions, policies.
 """
 
+import http.client
 import secrets
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,8 @@ import boto3
 from botocore.config import Config
 
 from edgelab.errors import LabError
-from edgelab.ports import accepts_connections, free_port
+from edgelab.place import HERE, Place
+from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 
 if TYPE_CHECKING:
@@ -30,21 +34,23 @@ class S3Server:
     Args:
         supervisor: runs the process.
         data_dir: folder for the buckets; made when needed.
+        place: where it runs. In another network it is reached here too when its port is forwarded.
     """
 
-    def __init__(self, supervisor: Supervisor, data_dir: Path) -> None:
+    def __init__(self, supervisor: Supervisor, data_dir: Path, *, place: Place = HERE) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
         self.port = free_port()
         self.access_key = f"LAB{secrets.token_hex(8).upper()}"
         self.secret_key = secrets.token_hex(20)
         self._supervisor = supervisor
+        self._place = place
         self._process: Process | None = None
 
     @property
     def url(self) -> str:
-        """Its address, the endpoint URL for clients."""
-        return f"http://127.0.0.1:{self.port}"
+        """Its address, the endpoint URL for clients in its own network."""
+        return f"http://{self._place.address}:{self.port}"
 
     @property
     def process(self) -> Process:
@@ -77,7 +83,7 @@ class S3Server:
             keys = {"NANIO_ACCESS_KEY": self.access_key, "NANIO_SECRET_KEY": self.secret_key}
             self._process = self._supervisor.start("s3", self._command(), env=keys)
         self._process.resume()
-        self._process.wait_ready(lambda: accepts_connections(self.port), timeout=_READY_SECONDS)
+        self._process.wait_ready(self._answers, timeout=_READY_SECONDS)
 
     def stop(self) -> None:
         """Stop it; `start` goes on with its data at the same address."""
@@ -88,7 +94,7 @@ class S3Server:
         """A boto3 client of this server, on request with another secret key than the right one."""
         client: S3Client = boto3.client(
             "s3",
-            endpoint_url=self.url,
+            endpoint_url=f"http://127.0.0.1:{self.port}",
             region_name=REGION,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=secret_key or self.secret_key,
@@ -118,6 +124,25 @@ class S3Server:
         where = {"Bucket": bucket, "Key": key}
         return self.client().generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
 
+    def _answers(self) -> bool:
+        """Whether it answers a request, if only to refuse it."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+
     def _command(self) -> list[str | Path]:
-        address = ["--host", "127.0.0.1", "--port", str(self.port), "--region", REGION]
-        return [sys.executable, "-m", "nanio", "serve", *address, "--data-dir", self.data_dir]
+        address = ["--host", self._place.listen, "--port", str(self.port), "--region", REGION]
+        return [
+            *self._place.enter,
+            sys.executable,
+            "-m",
+            "nanio",
+            "serve",
+            *address,
+            "--data-dir",
+            self.data_dir,
+        ]

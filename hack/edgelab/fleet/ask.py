@@ -1,19 +1,35 @@
 """One question to one agent, as a client would ask it."""
 
 import http.client
+from typing import Protocol
 
-from edgelab.fleet.programs import Agent
 from edgelab.modelzoo.field import Sample
 from edgelab.modelzoo.protocol import Answer, GarbledAnswerError, json_request, read_answer
 
 _TIMEOUT_SECONDS = 10.0
 
 
+class Asked(Protocol):
+    """An agent that can be asked."""
+
+    @property
+    def node(self) -> str:
+        """The name of its node."""
+
+    @property
+    def serving_port(self) -> int:
+        """The loopback port here at which it answers."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, as far as that is known here."""
+
+
 class NoAnswerError(Exception):
     """The agent gave no answer to a question; the message has its words."""
 
 
-def ask(agent: Agent, model: str, sample: Sample, *, labels: int) -> Answer:
+def ask(agent: Asked, model: str, sample: Sample, *, labels: int) -> Answer:
     """What the agent says of a file, and which revision says it.
 
     Raises:

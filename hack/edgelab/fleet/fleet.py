@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgelab.api import JsonObject
+from edgelab.api import ApiClient, JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import LabError
 from edgelab.fleet.access import SYSTEM_NAMESPACE, agent_access, operator_access
@@ -88,6 +88,11 @@ class Fleet:
         if self._operator is None:
             raise LabError("the fleet has not been started")
         return self._operator
+
+    @property
+    def admin(self) -> ApiClient:
+        """A client that may do everything."""
+        return self.control_plane.admin
 
     @property
     def agents(self) -> Mapping[str, Agent]:

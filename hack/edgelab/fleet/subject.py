@@ -1,7 +1,7 @@
 """One model's rollout on a fleet: what the API server, the nodes and the agents say of it."""
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 from edgecanary.api.edgemodel import EdgeModel
 from edgecanary.api.edgenode import ModelState, NodeModelStatus
@@ -12,15 +12,45 @@ from edgecanary.api.rollout_status import RolloutStatus
 from edgecanary.rollout.cohort import Share, Stratum, quotas, stratum_of
 from edgecanary.rollout.conditions import find_condition, is_true
 from edgecanary.rollout.rank import rank, salt_for
-from edgelab.fleet.ask import NoAnswerError, ask
-from edgelab.fleet.fleet import Fleet
-from edgelab.fleet.mirror import GROUP
+from edgelab.api import ApiClient
+from edgelab.fleet.ask import Asked, NoAnswerError, ask
+from edgelab.fleet.layout import NodePlan
+from edgelab.fleet.mirror import GROUP, Mirror
 from edgelab.fleet.programs import answers
 from edgelab.fleet.waiting import NotReachedError
+from edgelab.modelzoo import Field, Zoo
 
 T = TypeVar("T")
 
 WAIT_SECONDS = 120.0
+
+
+class Surroundings(Protocol):
+    """Where a model is rolled out: a fleet of processes, or a whole cluster."""
+
+    @property
+    def admin(self) -> ApiClient:
+        """A client that may do everything."""
+
+    @property
+    def mirror(self) -> Mirror:
+        """The live copy of our objects."""
+
+    @property
+    def agents(self) -> Mapping[str, Asked]:
+        """The agents by node."""
+
+    @property
+    def plans(self) -> Mapping[str, NodePlan]:
+        """The nodes by name."""
+
+    @property
+    def zoo(self) -> Zoo:
+        """The models to roll out."""
+
+    @property
+    def field(self) -> Field:
+        """The files to ask the models about."""
 
 
 class Subject:
@@ -32,7 +62,7 @@ class Subject:
         name: of both.
     """
 
-    def __init__(self, fleet: Fleet, namespace: str, name: str) -> None:
+    def __init__(self, fleet: Surroundings, namespace: str, name: str) -> None:
         self.fleet = fleet
         self.namespace = namespace
         self.name = name
@@ -43,15 +73,15 @@ class Subject:
 
     def rollout(self) -> Rollout:
         """The Rollout as the API server has it now."""
-        return Rollout.model_validate(self.fleet.control_plane.admin.get(self.path("rollouts")))
+        return Rollout.model_validate(self.fleet.admin.get(self.path("rollouts")))
 
     def model(self) -> EdgeModel:
         """The EdgeModel as the API server has it now."""
-        return EdgeModel.model_validate(self.fleet.control_plane.admin.get(self.path("edgemodels")))
+        return EdgeModel.model_validate(self.fleet.admin.get(self.path("edgemodels")))
 
     def release(self) -> ModelReleaseSpec:
         """What the ModelRelease says, as the API server has it now."""
-        found = self.fleet.control_plane.admin.get(self.path("modelreleases"))
+        found = self.fleet.admin.get(self.path("modelreleases"))
         return ModelReleaseSpec.model_validate(found["spec"])
 
     def status(self) -> RolloutStatus:

@@ -13,7 +13,14 @@ import sysconfig
 from pathlib import Path
 
 from edgelab.errors import MissingToolError
-from edgelab.tools import browser, controlplane, helm_release, prometheus_release, systemd_package
+from edgelab.tools import (
+    browser,
+    containers,
+    controlplane,
+    helm_release,
+    prometheus_release,
+    systemd_package,
+)
 
 
 @functools.cache
@@ -34,6 +41,51 @@ def etcd() -> Path:
         MissingToolError: it is not to be had.
     """
     return controlplane.find("etcd")
+
+
+@functools.cache
+def kube_controller_manager() -> Path:
+    """The controllers of Kubernetes, from `KUBEBUILDER_ASSETS`, the cache or a build.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return controlplane.find("kube-controller-manager")
+
+
+@functools.cache
+def kube_scheduler() -> Path:
+    """The scheduler of Kubernetes; from where, and errors, as for the controllers."""
+    return controlplane.find("kube-scheduler")
+
+
+@functools.cache
+def kubelet() -> Path:
+    """The kubelet; from where, and errors, as for the controllers."""
+    return controlplane.find("kubelet")
+
+
+@functools.cache
+def kind() -> Path:
+    """kind, from PATH, else as the controllers; errors as for them."""
+    found = shutil.which("kind")
+    return Path(found) if found else controlplane.find("kind")
+
+
+@functools.cache
+def pause() -> Path:
+    """The process that holds a pod's namespaces, built; errors as for the controllers."""
+    return controlplane.find("pause")
+
+
+@functools.cache
+def container_runtime() -> containers.Runtime:
+    """containerd, runc and the network plugins, out of the system's packages.
+
+    Raises:
+        MissingToolError: they are not to be had.
+    """
+    return containers.find()
 
 
 @functools.cache

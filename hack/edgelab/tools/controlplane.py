@@ -1,5 +1,6 @@
-"""kube-apiserver and etcd: given, cached, downloaded, or built from the pinned Go module."""
+"""Kubernetes' programs and etcd: given, cached, downloaded, or built from the pinned Go module."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,14 +13,25 @@ from edgelab.paths import ROOT, cache_folder
 from edgelab.tools.download import Archive, architecture, fetch, new_folder
 from edgelab.tools.progress import only_one, reporting, run, say
 
-Program = Literal["kube-apiserver", "etcd"]
+Program = Literal[
+    "kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "kind", "pause"
+]
 
 _GO_MODULE = ROOT / "hack" / "go"
+_KUBERNETES = "k8s.io/kubernetes"
+_OWN = "edgecanary.dev/hack/go"
 _PACKAGES: Mapping[Program, str] = {
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-apiserver": f"{_KUBERNETES}/cmd/kube-apiserver",
+    "kube-controller-manager": f"{_KUBERNETES}/cmd/kube-controller-manager",
+    "kube-scheduler": f"{_KUBERNETES}/cmd/kube-scheduler",
+    "kubelet": f"{_KUBERNETES}/cmd/kubelet",
     "etcd": "go.etcd.io/etcd/server/v3",
+    "kind": "sigs.k8s.io/kind",
+    "pause": f"{_OWN}/pause",
 }
-_MODULES: Mapping[Program, str] = {"kube-apiserver": "k8s.io/kubernetes", "etcd": "go.etcd.io/etcd/server/v3"}
+_MODULES = (_KUBERNETES, "go.etcd.io/etcd/server/v3", "sigs.k8s.io/kind")
+_RELEASED: tuple[Program, ...] = ("kube-apiserver", "etcd")
+"""What the release archive holds; the others are built."""
 
 _ENVTEST = "v1.37.0"
 _ENVTEST_SHA512 = {
@@ -39,12 +51,13 @@ def find(program: Program, environ: Mapping[str, str] = os.environ) -> Path:
     """
     if assets := environ.get("KUBEBUILDER_ASSETS"):
         given = Path(assets) / program
-        if not os.access(given, os.X_OK):
+        if os.access(given, os.X_OK):
+            return given
+        if program in _RELEASED:
             raise MissingToolError(
                 f"{program}: KUBEBUILDER_ASSETS is {assets}, where no such program is;"
                 " unset it, or point it at a folder with kube-apiserver and etcd"
             )
-        return given
     if cached := _cached(program):
         return cached
     with only_one("control-plane"):
@@ -52,11 +65,16 @@ def find(program: Program, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def pinned_version(program: Program) -> str:
-    """The version that the Go module pins, such as `v1.37.2`."""
+    """The version that the Go module pins, such as `v1.37.2`; of our own programs the digest of their text."""
+    package = _PACKAGES[program]
+    if package.startswith(_OWN):
+        sources = sorted((_GO_MODULE / package.removeprefix(f"{_OWN}/")).glob("*.go"))
+        return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    module = next(module for module in _MODULES if package.startswith(module))
     text = (_GO_MODULE / "go.mod").read_text()
-    match = re.search(rf"^\s*(?:require )?{re.escape(_MODULES[program])} (v\S+)", text, re.MULTILINE)
+    match = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", text, re.MULTILINE)
     if match is None:
-        raise LabError(f"{_GO_MODULE / 'go.mod'} requires no {_MODULES[program]}")
+        raise LabError(f"{_GO_MODULE / 'go.mod'} requires no {module}")
     return match[1]
 
 
@@ -77,6 +95,8 @@ def _download_folder() -> Path:
 
 
 def _make(program: Program) -> Path:
+    if program not in _RELEASED:
+        return _make_by_building(program)
     try:
         fetch(_envtest(), _download_folder())
         return _download_folder() / program
@@ -92,6 +112,17 @@ def _make(program: Program) -> Path:
             f"- the download failed: {download_failure}\n- the build failed: {error}\n"
             "To get it: set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd, or allow"
             f" the download above, or install Go (see hack/go/go.mod for the version) and run `make tools`."
+        ) from error
+
+
+def _make_by_building(program: Program) -> Path:
+    try:
+        return _build(program)
+    except LabError as error:
+        raise MissingToolError(
+            f"{program} {pinned_version(program)} is missing and cannot be had.\n"
+            f"- it is not in KUBEBUILDER_ASSETS, nor in {cache_folder() / 'tools'}\n- the build failed: {error}\n"
+            "To get it: install Go (see hack/go/go.mod for the version)."
         ) from error
 
 
@@ -116,7 +147,8 @@ def _build(program: Program) -> Path:
         reporting(f"building {program} {version} with Go, once (up to 10 minutes)"),
         new_folder(target) as folder,
     ):
-        flags = f"-s -w {_version_flags(version)}" if program == "kube-apiserver" else "-s -w"
+        ours = _PACKAGES[program].startswith(_KUBERNETES)
+        flags = f"-s -w {_version_flags(version)}" if ours else "-s -w"
         options = ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags]
         command = [go, "build", *options, "-o", str(folder / program), _PACKAGES[program]]
         run(command, cwd=_GO_MODULE, env={**os.environ, "CGO_ENABLED": "0"})
@@ -124,7 +156,7 @@ def _build(program: Program) -> Path:
 
 
 def _version_flags(version: str) -> str:
-    """Linker flags that tell the API server its version: clients refuse to parse an unset one."""
+    """Linker flags that tell a program its version: clients refuse to parse an unset one."""
     major, minor, _ = version.removeprefix("v").split(".")
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())

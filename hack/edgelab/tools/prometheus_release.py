@@ -1,14 +1,14 @@
 """Prometheus and promtool: on PATH, cached, downloaded, or out of the Debian package."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Literal
 
 from edgelab.errors import LabError, MissingToolError
 from edgelab.paths import cache_folder
-from edgelab.tools.download import Archive, architecture, fetch, new_folder
-from edgelab.tools.progress import only_one, reporting, run, say
+from edgelab.tools.debian import unpack
+from edgelab.tools.download import Archive, architecture, fetch
+from edgelab.tools.progress import only_one, say
 
 Program = Literal["prometheus", "promtool"]
 
@@ -80,21 +80,7 @@ def _release() -> Archive:
 
 
 def _unpack_debian_package() -> None:
-    """Take the programs out of the package: nothing is installed and no service is started."""
-    for needed in ("apt-get", "dpkg-deb"):
-        if shutil.which(needed) is None:
-            raise LabError(f"{needed} is not on PATH")
-    with reporting("unpacking Debian's prometheus"), new_folder(_package_folder()) as folder:
-        try:
-            run(["apt-get", "download", "prometheus"], cwd=folder)
-        except LabError:
-            if os.geteuid() != 0:
-                raise
-            run(["apt-get", "update"], cwd=folder)
-            run(["apt-get", "download", "prometheus"], cwd=folder)
-        (package,) = folder.glob("prometheus_*.deb")
-        run(["dpkg-deb", "--extract", str(package), "unpacked"], cwd=folder)
-        for program in ("prometheus", "promtool"):
-            (folder / "unpacked" / "usr" / "bin" / program).rename(folder / program)
-        shutil.rmtree(folder / "unpacked")
-        package.unlink()
+    """Take the programs out of the package."""
+    unpack(["prometheus"], _package_folder())
+    for program in ("prometheus", "promtool"):
+        (_package_folder() / program).symlink_to(Path("usr", "bin", program))
