@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/edgecanary-stamp
 TESTS ?= tests
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 MINUTES ?= 28
 
 export PYTHONPATH := $(CURDIR)/hack
