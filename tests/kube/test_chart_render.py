@@ -189,7 +189,7 @@ def test_the_guides_values_are_valid_and_mount_what_they_name(helm: Helm) -> Non
 
 
 def test_no_label_of_ones_own_hides_a_pod_from_what_selects_it(helm: Helm) -> None:
-    own = {"app.kubernetes.io/name": "mine", "team": "edge", "app.kubernetes.io/part-of": "site"}
+    own: JsonObject = {"app.kubernetes.io/name": "mine", "team": "edge", "app.kubernetes.io/part-of": "site"}
     values: JsonObject = {"commonLabels": own, "operator": {"podLabels": {"team": "operators"}}}
     workload = one(documents(helm.template(values=values)), "Deployment")
     labels = workload["spec"]["template"]["metadata"]["labels"]
