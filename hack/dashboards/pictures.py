@@ -1,6 +1,6 @@
 """`python -m dashboards.pictures`: the pictures of docs/guides/monitoring.md, from a real fleet, in a few minutes.
 
-A fleet of five agents gets a good version, a bad one, and one that waits for an approval while a node is offline. Then
+A fleet of four agents gets a good version, a bad one, and one that waits for an approval while a node is offline. Then
 the dashboards' JSON is drawn with the answers of its Prometheus, in Chromium; the alerts are Prometheus's own page.
 """
 
@@ -31,7 +31,7 @@ from edgelab.watching.stage import Stage, stage_on
 
 IMAGES = ROOT / "docs" / "images"
 MOST_BYTES = 200_000
-_BROWSER_SECONDS = 180
+_BROWSER_SECONDS = 900
 _LOADING_MILLISECONDS = 15_000
 _RATE = {"__rate_interval": "20s"}
 _ROLLED_BACK = 'ALERTS{alertname="EdgecanaryRolloutRolledBack", alertstate="firing"}'
@@ -49,7 +49,7 @@ def main() -> int:
     try:
         with (
             Supervisor(folder / "logs") as supervisor,
-            stage_on(supervisor, folder / "fleet", vnni=3, generic=2) as stage,
+            stage_on(supervisor, folder / "fleet", vnni=2, generic=2) as stage,
         ):
             begin = time.time()
             _play(stage, browser)
