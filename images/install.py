@@ -39,6 +39,7 @@ NEVER_RUN = (
     "kubernetes/aio",
 )
 """What packages bring along and no program reads."""
+INSTALLERS_OWN = ("uv_cache.json", "direct_url.json")
 SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
 """The services of AWS that the operator speaks to: the store, and those that give keys for it."""
 
@@ -115,11 +116,23 @@ def tidy(folder: Path) -> None:
     for path in packages.glob("botocore/data/*/"):
         if path.name not in SERVICES:
             shutil.rmtree(path)
+    forget_the_installer(folder, packages)
     compileall.compile_dir(
         packages, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, workers=1
     )
     for path in [folder, *folder.rglob("*")]:
         os.utime(path, (0, 0), follow_symlinks=False)
+
+
+def forget_the_installer(folder: Path, packages: Path) -> None:
+    """Remove what uv keeps for itself, such as when it installed a package, and its mention in the records."""
+    (folder / ".lock").unlink(missing_ok=True)
+    for name in INSTALLERS_OWN:
+        for note in packages.glob(f"*.dist-info/{name}"):
+            record = note.parent / "RECORD"
+            lines = record.read_text().splitlines(keepends=True)
+            record.write_text("".join(line for line in lines if f"/{name}," not in line))
+            note.unlink()
 
 
 if __name__ == "__main__":

@@ -76,7 +76,10 @@ def build(
                 target,
                 image_name(target, tag),
                 processor or architecture(),
-                {"VERSION": __version__, "REVISION": _revision()},
+                {
+                    "org.opencontainers.image.version": __version__,
+                    "org.opencontainers.image.revision": _revision(),
+                },
                 int(environ.get("SOURCE_DATE_EPOCH", "0")),
                 fresh,
             )

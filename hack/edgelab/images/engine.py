@@ -31,7 +31,7 @@ class Order:
         target: the stage of the Dockerfile.
         name: the image's name with its tag.
         architecture: amd64 or arm64.
-        arguments: build arguments.
+        labels: labels beside those of the Dockerfile.
         epoch: the time that the image and its files have, in seconds since 1970.
         fresh: whether layers of earlier builds are left aside.
     """
@@ -39,7 +39,7 @@ class Order:
     target: str
     name: str
     architecture: str
-    arguments: Mapping[str, str]
+    labels: Mapping[str, str]
     epoch: int
     fresh: bool = False
 
@@ -90,8 +90,8 @@ def _common(order: Order, environ: Mapping[str, str]) -> list[str]:
     certificates = environ.get(CERTIFICATES[0], CERTIFICATES[1])
     if Path(certificates).is_file():
         words.append(f"--secret=id=certificates,src={certificates}")
-    for name, value in order.arguments.items():
-        words.append(f"--build-arg={name}={value}")
+    for name, value in order.labels.items():
+        words.append(f"--label={name}={value}")
     if order.fresh:
         words.append("--no-cache")
     return words
