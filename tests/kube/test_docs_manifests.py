@@ -25,6 +25,10 @@ _FOREIGN: Mapping[str, str] = {
 }
 """Groups that the API server does not serve, and who reads them instead."""
 
+_PARTS_OF_OTHERS: Mapping[str, str] = {
+    "docs/guides/argocd.md": "parts of an Application and an ApplicationSet; tests/unit/gitops reads whole ones",
+}
+
 _DIGEST = "a" * 64
 
 
@@ -45,7 +49,7 @@ def is_object(document: JsonObject) -> bool:
 
 ALL = dict(yaml_blocks())
 OBJECTS = [name for name, text in ALL.items() if all(map(is_object, documents(text)))]
-PARTS = [name for name in ALL if name not in OBJECTS]
+PARTS = [name for name in ALL if name not in OBJECTS and name.partition("#")[0] not in _PARTS_OF_OTHERS]
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -120,14 +124,12 @@ def _fields(model: type[ApiModel]) -> set[str]:
 
 def _check_prometheus(part: JsonObject, folder: Path) -> None:
     # Some builds of Prometheus, Debian's among them, come without service discovery on Kubernetes.
-    text = yaml.safe_dump(part).replace("kubernetes_sd_configs", "file_sd_configs")
-    text = text.replace("- role: node", "- files: [targets.json]").replace(
-        "- role: pod", "- files: [targets.json]"
-    )
+    for job in part.get("scrape_configs", []):  # type: ignore[union-attr]
+        del job["kubernetes_sd_configs"]  # type: ignore[arg-type, union-attr]
+    text = yaml.safe_dump(part)
     path = folder / "prometheus.yml"
     path.write_text(text)
-    (folder / "targets.json").write_text("[]")
-    _run(tools.promtool(), "check", "config", path)
+    _run(tools.promtool(), "check", "config", "--syntax-only", path)
 
 
 def _check_values(part: JsonObject, folder: Path) -> None:
