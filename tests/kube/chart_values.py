@@ -135,7 +135,13 @@ def _of_kind(node: JsonObject, kind: str) -> SearchStrategy[object]:
             return text.filter(lambda value: len(value) <= most and "\n" not in value)
         case "array":
             items = _of(_dict(node["items"]), "")
-            return st.lists(items, max_size=min(3, _number(node["maxItems"])), unique_by=json.dumps)
+            least = _number(node.get("minItems", 0))
+            return st.lists(
+                items,
+                min_size=least,
+                max_size=max(least, min(3, _number(node["maxItems"]))),
+                unique_by=json.dumps,
+            )
     return _of_object(node)
 
 

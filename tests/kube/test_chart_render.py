@@ -76,9 +76,7 @@ def test_the_api_server_takes_all_that_a_profile_renders(
 ) -> None:
     rendered = documents(helm.template(values={**ALL_ON, "agent": {"profile": profile}}))
     items = [item for item in rendered if not item["apiVersion"].startswith(_PROMETHEUS_OPERATOR)]
-    assert {item["kind"] for item in rendered if item not in items} == {
-        "PodMonitor", "PrometheusRule", "ServiceMonitor",
-    }  # fmt: skip
+    assert {item["kind"] for item in rendered if item not in items} == {"PrometheusRule"}
     flags = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename=-")
     said = plane.kubectl("apply", *flags, stdin=yaml.safe_dump_all(items))
     assert said.count("(server dry run)") == len(items)

@@ -7,7 +7,9 @@ import urllib.request
 
 import pytest
 
-from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotFound, Unavailable
+from edgecanary.base.errors import EdgecanaryError, InvalidInput, NotAllowed, NotFound, Unavailable
+from edgecanary.base.hosts import parse_rule
+from edgecanary.base.reach import LocalRule, Reach
 from edgecanary.clients.objectstore import ObjectStore, S3Credentials
 from edgelab.certificates import Authority, KeyPair
 from edgelab.ports import free_port
@@ -221,7 +223,17 @@ class TestHttpsSources:
         with serving(answer("200 OK", b"content"), certificate=keys) as final:
             redirect = answer("302 Found", b"", f"Location: {final.url}/final")
             with serving(redirect, certificate=keys) as first:
-                assert read(ObjectStore(), f"{first.url}/model.onnx") == b"content"
+                here = Reach(LocalRule(hosts=(parse_rule("127.0.0.1"),)))
+                assert read(ObjectStore(files=here), f"{first.url}/model.onnx") == b"content"
+
+    @pytest.mark.usefixtures("trusted")
+    def test_a_redirect_to_this_machine_is_refused_unless_the_host_is_named(self, pair: KeyPair) -> None:
+        keys = (pair.certificate, pair.key)
+        with serving(answer("200 OK", b"content"), certificate=keys) as final:
+            redirect = answer("302 Found", b"", f"Location: {final.url}/final")
+            with serving(redirect, certificate=keys) as first, pytest.raises(NotAllowed, match="loopback"):
+                read(ObjectStore(), f"{first.url}/model.onnx")
+        assert final.requests == []
 
     @pytest.mark.usefixtures("trusted")
     def test_a_redirect_to_plain_http_is_refused(self, pair: KeyPair) -> None:
