@@ -122,6 +122,11 @@ class _Inline(Worker):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def together(self) -> bool:
+        """So that no connection is lent to a thread: there is none."""
+        return True
+
     def submit(self, ticket: Ticket) -> None:
         self._engine.answer([ticket])
         ticket.deliver()

@@ -73,7 +73,7 @@ def test_a_pytest_that_is_killed_or_interrupted_leaves_no_process_behind(
     inner_pytest: Process, tmp_path: Path, name: str
 ) -> None:
     note = tmp_path / "test_inner.pids"
-    inner_pytest.wait_ready(lambda: note.exists() and note.read_text().endswith("\n"))
+    inner_pytest.wait_ready(lambda: note.exists() and note.read_text().endswith("\n"), timeout=300)
     lab = [int(pid) for pid in note.read_text().split()]
     lab += children(lab[-1])
     assert len(lab) == 5

@@ -199,7 +199,7 @@ class Downloader:
         What the release names is bound by the rule for releases. Another server, which the first one names, may not
         be on this machine either.
         """
-        leads_away = urlsplit(first).netloc != urlsplit(url).netloc
+        leads_away = url != first and urlsplit(first).netloc != urlsplit(url).netloc
         allowed = reach.elsewhere(self._redirect_hosts) if leads_away else reach
         try:
             allowed.check(url)

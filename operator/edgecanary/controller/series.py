@@ -55,6 +55,10 @@ PHASES: Mapping[str, Phase] = {
     "StableLost": Phase.INVALID,
     "TooManyStrata": Phase.INVALID,
     "InvalidSpec": Phase.INVALID,
+    "AddressRefused": Phase.INVALID,
+    "GrantsUnreadable": Phase.INVALID,
+    "HostInvalid": Phase.INVALID,
+    "NotGranted": Phase.INVALID,
 }
 """The phase of each reason of the Ready condition; one that an earlier program wrote is Pending."""
 

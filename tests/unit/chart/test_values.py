@@ -31,6 +31,7 @@ OPERATOR_OWN = {
     "notifySecretFile",
     "notifyUrl",
     "systemNamespace",  # the pod's own
+    "tenancyFile",
 }
 AGENT_OWN = {
     "caFile",
@@ -43,6 +44,7 @@ AGENT_OWN = {
     "systemNamespace",
     "tokenFile",
     "trustRoot",
+    "tenancyFile",
 }
 
 

@@ -274,7 +274,7 @@ def test_nobody_listening_is_unavailable(server: FileServer, part: Path) -> None
             url, part, 10, Cancellation()
         )
 
-    assert caught.value.reason == "NoAnswer"
+    assert caught.value.reason == "HostInvalid"
 
 
 @pytest.mark.parametrize("status", [403, 500])
