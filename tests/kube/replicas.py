@@ -66,9 +66,9 @@ class Pair:
     def join(self, supervisor: Supervisor, folder: Path, user: str) -> None:
         """Adds a replica with the chart's roles, not started yet."""
         plane, port = self.control_plane, free_port()
-        plane.kubectl(
-            "create", "clusterrolebinding", user, "--clusterrole=edgecanary-operator", f"--user={user}"
-        )
+        for role in ("edgecanary-operator", "edgecanary-operator-nodes"):
+            name = f"{user}-{role}"
+            plane.kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", f"--user={user}")
         plane.kubectl(
             *(
                 "create",
