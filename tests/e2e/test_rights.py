@@ -66,7 +66,8 @@ def asked(fleet: Fleet, scene: Scene) -> list[Request]:
     """What operator and agents ask for: from their start, through a promotion and a rollback, to a repeated Event."""
     since = datetime.now(UTC)
     elects = ("--leader-elect", f"--leader-election-namespace={SYSTEM_NAMESPACE}")
-    fleet.restart_operator((*fleet.settings.operator_flags, *(elects if _operator_elects() else ())))
+    flags = (*fleet.settings.operator_flags, *(elects if _operator_elects() else ()))
+    fleet.restart_operator(flags)
     node, agent = next(iter(fleet.agents.items()))
     agent.stop()
     fleet.control_plane.admin.delete(_report(node))
@@ -75,6 +76,7 @@ def asked(fleet: Fleet, scene: Scene) -> list[Request]:
     scene.subject.wait("a bad version is taken back", lambda: _taken_back(scene))
     _repeat_an_event(fleet, scene)
     wait_for("the node reports again", lambda: _exists(fleet, node))
+    fleet.restart_operator(flags)  # a watch is in the log when it has ended
     return [request for request in fleet.control_plane.audit_log.requests() if request.time >= since]
 
 

@@ -193,7 +193,9 @@ def test_a_replica_that_may_not_see_the_lease_is_not_ready_and_says_what_to_gran
     pair.mend()
     user = f"poor-{uuid.uuid4().hex[:6]}"
     plane = pair.control_plane
-    plane.kubectl("create", "clusterrolebinding", user, "--clusterrole=edgecanary-operator", f"--user={user}")
+    for role in ("edgecanary-operator", "edgecanary-operator-nodes"):
+        name = f"{user}-{role}"
+        plane.kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", f"--user={user}")
     lab = OperatorLab(plane, processes, SYSTEM, name="poor")
     lab.start(*FLAGS, user=user, ready=False, everywhere=True)
     patiently("it says why", lambda: 'resources: ["leases"], verbs: ["get"]' in lab.probe("/readyz")[1])
