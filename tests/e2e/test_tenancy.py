@@ -1,6 +1,6 @@
 """Nodes ask their own rules: an operator without any releases to all, and each node takes what it was granted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,19 +22,9 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def divided(fleet: Fleet, rules: Path) -> Iterator[Fleet]:
     """The fleet with rules on every node; afterwards without."""
-    _restart_agents(fleet, (*fleet.settings.agent_flags, f"--tenancy-file={rules}"))
+    fleet.restart_agents((*fleet.settings.agent_flags, f"--tenancy-file={rules}"))
     yield fleet
-    _restart_agents(fleet, fleet.settings.agent_flags)
-
-
-def _restart_agents(fleet: Fleet, flags: Sequence[str]) -> None:
-    agents = list(fleet.agents.values())
-    for agent in agents:
-        agent.stop()
-        agent.flags = flags
-        agent.launch()
-    for agent in agents:
-        agent.wait_ready()
+    fleet.restart_agents(fleet.settings.agent_flags)
 
 
 def test_each_node_takes_what_its_own_rules_grant_and_says_why_not(

@@ -1,7 +1,7 @@
 """Signed models on a fleet with trust roots: the operator carries statements, and each node decides."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,19 +48,9 @@ def press(tmp_path_factory: pytest.TempPathFactory) -> Press:
 @pytest.fixture(scope="module")
 def guarded(fleet: Fleet, press: Press) -> Iterator[Fleet]:
     """The fleet with trust roots on every node; afterwards without."""
-    _restart_agents(fleet, (*fleet.settings.agent_flags, f"--trust-root={press.trusted}"))
+    fleet.restart_agents((*fleet.settings.agent_flags, f"--trust-root={press.trusted}"))
     yield fleet
-    _restart_agents(fleet, fleet.settings.agent_flags)
-
-
-def _restart_agents(fleet: Fleet, flags: Sequence[str]) -> None:
-    agents = list(fleet.agents.values())
-    for agent in agents:
-        agent.stop()
-        agent.flags = flags
-        agent.launch()
-    for agent in agents:
-        agent.wait_ready()
+    fleet.restart_agents(fleet.settings.agent_flags)
 
 
 def manifest_of(scene: Scene, number: int, *, name: str = NAME) -> JsonObject:

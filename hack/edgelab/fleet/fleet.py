@@ -176,6 +176,16 @@ class Fleet:
         for node in self._offline.copy():
             self.bring_online(node)
 
+    def restart_agents(self, flags: Sequence[str]) -> None:
+        """Starts all agents anew with these flags; ends when all are ready."""
+        agents = list(self.agents.values())
+        for agent in agents:
+            agent.stop()
+            agent.flags = flags
+            agent.launch()
+        for agent in agents:
+            agent.wait_ready()
+
     def restart_operator(self, flags: Sequence[str]) -> None:
         """Stop the operator and start it with these flags."""
         if self.operator.running:
