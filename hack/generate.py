@@ -11,10 +11,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dashboards import generated as dashboards
-from edgelab.generate import chart, main
+from edgelab.generate import chart, main, metrics_table
 from tests.sim import golden_logs
 from tests.unit.agent import diagram
 from tests.unit.agent.faults import table
+from tests.unit.monitoring.exposed import agent_text, operator_text
 
 
 def more() -> dict[Path, str]:
@@ -25,6 +26,7 @@ def more() -> dict[Path, str]:
         **golden_logs.generated(),
         **diagram.generated(),
         **table.generated(),
+        metrics_table.PAGE: metrics_table.page(operator_text(), agent_text()),
     }
 
 

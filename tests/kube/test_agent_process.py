@@ -23,6 +23,7 @@ from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
 from edgelab.nodes import create_node, delete_node
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
+from edgelab.prometheus import Prometheus
 from edgelab.s3 import S3Server
 from tests.unit.agent.modelmaking import adding_model, root_model
 from tests.unit.agent.releasing import statement
@@ -59,13 +60,13 @@ class Edge:
     sequence: int = 0
     agent: Process | None = None
 
-    def start(self) -> Process:
+    def start(self, *flags: str) -> Process:
         """Starts the agent, as often as a test likes."""
         command = [sys.executable, "-m", "edgecanary", "agent", "--node", "n1", "--data-dir", str(self.data)]
         command += ["--listen", f"127.0.0.1:{self.listen}", "--metrics-address", f"127.0.0.1:{free_port()}"]
         command += ["--server", self.control_plane.url, "--ca-file", str(self.control_plane.ca_file)]
         command += ["--token-file", str(self.token), "--system-namespace", SYSTEM]
-        command += ["--download-spread-seconds", "0"]
+        command += ["--download-spread-seconds", "0", *flags]
         self.agent = self.processes.start("agent", command, env={"PYTHONPATH": "operator"})
         return self.agent
 
@@ -133,6 +134,10 @@ class Edge:
             return report if report and (report.active, report.state) == (stated["revision"], state) else None
 
         return until(look, f"{stated['version']} {state}")
+
+    def outbox_bytes(self) -> int:
+        """What waits for remote write, on disk."""
+        return sum(path.stat().st_size for path in (self.data / "remote-write").glob("*"))
 
     def answers_with(self, inputs: list[JsonObject] | None = None) -> str | None:
         """The revision that answers a request now, by default about a file's bytes."""
@@ -283,6 +288,35 @@ def test_a_committed_model_that_goes_bad_without_a_network_gives_way_and_is_repo
     assert (report.result, report.reason) == ("HealthFailed", "TooManyNotFinite")
     assert report.rejected == (bad["revision"],)
     assert answered(edge, 1.0) == good["revision"]
+
+
+def test_what_an_agent_counted_before_it_was_killed_reaches_prometheus_after_both_are_back(
+    edge: Edge, prometheus: Prometheus
+) -> None:
+    counted = 'edgecanary_requests_total{node="n1",outcome="ok",site="hamburg"}'
+
+    def pushed(expression: str, value: float) -> bool | None:
+        return prometheus.value(expression) == value or None
+
+    flags = ("--remote-write", prometheus.remote_write_url, "--remote-write-seconds", "0.5")
+    flags += ("--remote-write-label", "site=hamburg")
+    fp32 = edge.statement("fp32")
+    agent = edge.start(*flags)
+    edge.release(fp32)
+    edge.becomes(fp32)
+    edge.answers_with()
+    until(lambda: pushed(counted, 1), "the first request's count")
+
+    prometheus.stop()
+    assert [edge.answers_with() for _ in range(4)] == [fp32["revision"]] * 4
+    waiting = edge.outbox_bytes()
+    until(lambda: edge.outbox_bytes() > 2 * waiting or None, "more samples in the outbox")
+    agent.kill()
+    edge.start(*flags)
+    assert until(edge.answers_with, "an answer of the successor") == fp32["revision"]
+    prometheus.start()
+    until(lambda: pushed(f"max_over_time({counted}[5m])", 5), "the counts of the one that was killed")
+    until(lambda: pushed(counted, 1), "the counts of its successor")
 
 
 def tiny(edge: Edge, version: str, model: bytes) -> JsonObject:

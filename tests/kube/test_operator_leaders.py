@@ -160,6 +160,7 @@ def test_a_lease_that_is_deleted_or_stolen_by_hand_costs_time_and_nothing_else(
     admin = pair.control_plane.admin
     admin.delete(pair.lease_path())
     next_step(fleet)
+    patiently("there is a Lease again", lambda: pair.lease().get("holderIdentity"))
     admin.patch(pair.lease_path(), {"spec": {"holderIdentity": "a-person"}})
     next_step(fleet)
     admin.patch(pair.lease_path(), {"spec": {"holderIdentity": ""}})

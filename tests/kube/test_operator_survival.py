@@ -20,7 +20,7 @@ from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
-from tests.kube.operator_lab import Fleet, OperatorLab, until
+from tests.kube.operator_lab import OPERATOR, Fleet, OperatorLab, until
 
 NAMES = ("a", "b", "c")
 
@@ -254,8 +254,9 @@ READ_RELEASES = {
 
 
 def rules(lab: OperatorLab) -> list[dict[str, list[str]]]:
-    role = lab.api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/edgecanary-operator")
-    return cast("list[dict[str, list[str]]]", role["rules"])
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    roles = [lab.api.get(f"{path}/{name}") for name in ("edgecanary-operator", "edgecanary-operator-nodes")]
+    return [rule for role in roles for rule in cast("list[dict[str, list[str]]]", role["rules"])]
 
 
 def grant(lab: OperatorLab, user: str, granted: list[dict[str, list[str]]]) -> None:
@@ -313,8 +314,9 @@ class TestTheProcess:
         operator.signal(signal.SIGTERM)
         assert operator.wait(timeout=30) == 0
 
-    def test_it_makes_the_system_namespace_when_there_is_none(self, own_lab: OperatorLab) -> None:
+    def test_it_makes_the_system_namespace_when_there_is_none_and_it_may(self, own_lab: OperatorLab) -> None:
         lab = own_lab
+        grant(lab, OPERATOR, [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "create"]}])
         lab.start("--system-namespace", f"{lab.namespace}-new")
         until(
             "the namespace", lambda: f"{lab.namespace}-new" in lab.control_plane.kubectl("get", "namespaces")

@@ -95,6 +95,7 @@ class Agent:
             Notifier(settings.notify_hook),
             MemoryBudget(settings.memory_budget_bytes),
             gatekeeper,
+            load_seconds=settings.serving.load_seconds,
             trust=trust,
             permits=Permits(settings.tenancy),
         )

@@ -1,10 +1,10 @@
 """A real agent in a process of its own, whose models can kill it while they are loaded.
 
-Usage: python -m tests.unit.agent.service_child FOLDER PORT [REVISION…]
+Usage: python -m tests.unit.agent.service_child FOLDER PORT [REVISION… | hangs=REVISION…]
 
 In FOLDER are `data`, the data directory, `releases.json`, a list of the releases that it hears, and
 `status.json`, its last report. `boots` gets a line each time the program begins. The process dies by SIGKILL
-whenever it loads one of the revisions.
+whenever it loads one of the revisions; the load of one that hangs never ends.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from edgecanary.api.edgenode import EdgeNodeStatus
 from edgecanary.api.modelrelease import ModelRelease
 from edgecanary.clients.nodeaccess import ApiAccess
 from edgecanary.clients.nodeevents import LabelsHeard, NodeEvent, ReleasesListed
+
+LOAD_SECONDS = 10.0
+"""Long enough for the tests' models on a busy machine."""
 
 
 class FolderCluster:
@@ -49,7 +53,7 @@ class FolderCluster:
 
 
 def deadly(revisions: list[str]) -> None:
-    """Makes the load of a revision kill the process, in the model's own thread."""
+    """Makes the load of a revision kill the process, or hang, in the model's own thread."""
     load = engine.load
 
     def die_or_load(
@@ -58,6 +62,9 @@ def deadly(revisions: list[str]) -> None:
         if installed.revision in revisions:
             mark.enter()
             os.kill(os.getpid(), signal.SIGKILL)
+        if f"hangs={installed.revision}" in revisions:
+            mark.enter()
+            threading.Event().wait()
         return load(installed, threads=threads, mark=mark, max_rows=max_rows)
 
     engine.load = die_or_load
@@ -71,7 +78,9 @@ async def main(folder: Path, port: str) -> Ending:
         listen=(f"127.0.0.1:{port}",),
         metrics_address="127.0.0.1:0",
         report=ReportPace(start_spread_seconds=0.01),
-        serving=ServingSettings(request_seconds=1.0, hang_seconds=0.3, give_up_seconds=0.5),
+        serving=ServingSettings(
+            request_seconds=1.0, load_seconds=LOAD_SECONDS, hang_seconds=0.3, give_up_seconds=0.5
+        ),
     )
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

@@ -197,7 +197,15 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError):
             found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return {pid for pid in found if b"probe_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid for pid in found if b"probe_worker" in command_line(pid)}
+
+
+def command_line(pid: int) -> bytes:
+    """Empty when the process has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @contextlib.asynccontextmanager

@@ -150,6 +150,29 @@ def test_a_runtime_that_hangs_is_left_behind_and_the_process_replaces_itself(
     assert machine.record().rejected[0].revision == b.revision
 
 
+def test_a_load_that_hangs_is_given_up_and_the_process_replaces_itself_while_the_old_one_serves(
+    machine: Machine, files: FileServer
+) -> None:
+    a, b = stated("1.0.0", adding_model(1), files), stated("2.0.0", adding_model(2), files)
+    releases = Releases(health=DeviceHealth(soak_seconds=0))
+    machine.start(releases.next(stable=a))
+    machine.reports("Active", "Active")
+    assert machine.stop() == 0
+    release = releases.next(stable=a, canary=everywhere(b))
+    agent = machine.start(release, deadly=(f"hangs={b.revision}",))
+    machine.serves(a)
+    report = machine.reports("Reverted", "ModelLoadFailed")
+    assert "loading took more than 10 s" in report.message
+    assert (report.active, report.rejected) == (a.revision, (b.revision,))
+    assert machine.answers_with() == a.revision, "though a thread hangs"
+    until(lambda: machine.boots[1:] == [str(agent.pid)] * 2 or None, "a new program in the same process")
+
+    machine.serves(a)
+    assert machine.reports("Reverted", "ModelLoadFailed").active == a.revision
+    assert machine.stop() == 0
+    assert machine.record().crashes == 0
+
+
 def test_a_node_that_is_told_to_stop_while_a_runtime_hangs_stops(machine: Machine, files: FileServer) -> None:
     a = stated("1.0.0", stubborn_model(), files)
     machine.start(Releases(health=DeviceHealth(soak_seconds=0)).next(stable=a))

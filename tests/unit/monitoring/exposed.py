@@ -58,6 +58,7 @@ def operator_text() -> str:
     metrics.finished("rollout", "ok", 0.02)
     metrics.called("list", NODES, "ok")
     metrics.queried("ok")
+    metrics.notified("taken")
     metrics.watch_restarted()
     metrics.set_load("rollout", waiting=2, working=1)
     metrics.set_overdue(NODES, 3.0)

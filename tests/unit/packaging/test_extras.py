@@ -1,5 +1,6 @@
 """A node installs nothing of the operator, and the operator no model runtime."""
 
+import json
 import re
 import subprocess
 import sys
@@ -42,6 +43,28 @@ def test_the_operators_extra_has_no_runtime() -> None:
 def test_each_program_runs_without_the_others_packages(name: str, foreign: set[str]) -> None:
     loaded = loaded_by(ENTRIES[name]) | loaded_by(f"edgecanary.cli.{name}")
     assert not loaded & foreign
+
+
+@pytest.mark.parametrize("words", [["rollout", "get", "pump"], ["node", "list"]])
+def test_the_plugin_of_kubectl_talks_to_a_cluster_without_the_packages_of_operator_and_agent(
+    words: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    users = [{"name": "u", "user": {"token": "t"}}]
+    config.write_text(
+        json.dumps({"clusters": [cluster], "contexts": [context], "users": users, "current-context": "c"})
+    )
+    code = f"""
+import sys
+from edgecanary.cli.main import main
+print(main({[*words, "--kubeconfig", str(config)]}), *{{name.partition(".")[0] for name in sys.modules}})
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer, *loaded = found.stdout.split()
+    assert (answer, "127.0.0.1:1" in found.stderr) == ("1", True), "it has come as far as the connection"
+    assert not set(loaded) & (OPERATOR_ONLY | AGENT_ONLY | PLOTS_ONLY)
 
 
 def test_a_program_whose_extra_is_missing_says_what_to_install(tmp_path: Path) -> None:

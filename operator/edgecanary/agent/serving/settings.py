@@ -36,8 +36,11 @@ class ServingSettings:
     """The same for one model, so that others find room beside it."""
     request_seconds: float = 30.0
     """From the whole request to the answer; a model that takes longer is interrupted and has failed it."""
+    load_seconds: float = 300.0
+    """For a revision to be loaded and warmed; one that takes longer has failed."""
     hang_seconds: float = 1.5
-    """For an interrupted inference to end; one that goes on means that the runtime hangs."""
+    """For an interrupted inference, or a load that was given up, to end; one that goes on means that the runtime
+    hangs."""
     give_up_seconds: float = 10.0
     """For a runtime that hangs to come back after all; then the process makes way for a new one."""
     threads: int = 1
