@@ -97,9 +97,27 @@ def control_plane(lab_supervisor: Supervisor, pytestconfig: pytest.Config) -> It
         yield shared
 
 
+@pytest.fixture(scope="session")
+def breakable_control_plane(
+    lab_supervisor: Supervisor, pytestconfig: pytest.Config
+) -> Iterator[ControlPlane]:
+    """A second shared API server, for `breakable`."""
+    _get_programs(pytestconfig, (tools.etcd, tools.kube_apiserver, tools.kubectl))
+    with _data_dir("breakable") as folder, _serving(ControlPlane(lab_supervisor, folder)) as shared:
+        yield shared
+
+
+@pytest.fixture
+def breakable(breakable_control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """An API server with our kinds that a test may kill and freeze; the next test finds it whole."""
+    breakable_control_plane.start()
+    yield breakable_control_plane
+    breakable_control_plane.start()
+
+
 @pytest.fixture
 def new_control_plane(processes: Supervisor, pytestconfig: pytest.Config) -> Iterator[NewControlPlane]:
-    """Makes control planes of the test's own: to be broken, with an audit log, or without our kinds."""
+    """Makes control planes of the test's own: with an audit log, or without our kinds. Each takes 10 s."""
     _get_programs(pytestconfig, (tools.etcd, tools.kube_apiserver, tools.kubectl))
     with contextlib.ExitStack() as stack:
 

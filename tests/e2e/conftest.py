@@ -12,7 +12,7 @@ from edgelab.processes import Supervisor
 from tests.e2e.scene import Scene, scene_on
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet(lab_supervisor: Supervisor) -> Iterator[Fleet]:
     """Three nodes with int8 instructions and two without; a test may break it, the next finds it whole."""
     folder = Path(tempfile.mkdtemp(prefix="edgelab-fleet-"))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,6 +100,12 @@ def admin_port(
     control_plane: ControlPlane, node: str, namespace: str, limits: HttpLimits = PATIENT
 ) -> NodeApi:
     return NodeApi(from_kubeconfig(control_plane.kubeconfig()), node, namespace, limits)
+
+
+def fresh_namespace(control_plane: ControlPlane) -> str:
+    name = f"plant-{uuid.uuid4().hex[:12]}"
+    control_plane.create_namespace(name)
+    return name
 
 
 def release_path(namespace: str, name: str) -> str:
@@ -275,38 +282,36 @@ async def test_a_server_whose_certificate_is_not_trusted_is_not_talked_to(
         await NodeApi(ApiAccess(server=control_plane.url), "n1", namespace).write_status(status())
 
 
-async def test_it_goes_on_hearing_after_the_api_server_was_down(new_control_plane: NewControlPlane) -> None:
-    control_plane = new_control_plane()
-    control_plane.create_namespace("plant")
-    put_release(control_plane, "plant", "pump", 1)
-    port = admin_port(control_plane, "n1", "plant")
+async def test_it_goes_on_hearing_after_the_api_server_was_down(breakable: ControlPlane) -> None:
+    place = fresh_namespace(breakable)
+    put_release(breakable, place, "pump", 1)
+    port = admin_port(breakable, "n1", place)
     async with listening(port) as heard:
-        await until(lambda: heard.listed("plant"))
-        await asyncio.to_thread(control_plane.stop_api_server, kill=True)
+        await until(lambda: heard.listed(place))
+        await asyncio.to_thread(breakable.stop_api_server, kill=True)
         with pytest.raises(Unavailable):
             await port.write_status(status())
-        await asyncio.to_thread(control_plane.start)
-        put_release(control_plane, "plant", "pump", 2)
-        await until(lambda: ("changed", "pump", 2) in heard.of("plant") or len(heard.listed("plant")) > 1)
-        put_release(control_plane, "plant", "pump", 3)
-        await until(lambda: ("changed", "pump", 3) in heard.of("plant"))
+        await asyncio.to_thread(breakable.start)
+        put_release(breakable, place, "pump", 2)
+        await until(lambda: ("changed", "pump", 2) in heard.of(place) or len(heard.listed(place)) > 1)
+        put_release(breakable, place, "pump", 3)
+        await until(lambda: ("changed", "pump", 3) in heard.of(place))
         await port.write_status(status("pump"))
 
 
-async def test_a_server_that_hangs_is_given_up_and_heard_again(new_control_plane: NewControlPlane) -> None:
-    control_plane = new_control_plane()
-    control_plane.create_namespace("plant")
-    port = admin_port(control_plane, "n1", "plant", HASTY)
+async def test_a_server_that_hangs_is_given_up_and_heard_again(breakable: ControlPlane) -> None:
+    place = fresh_namespace(breakable)
+    port = admin_port(breakable, "n1", place, HASTY)
     async with listening(port) as heard:
-        await until(lambda: heard.listed("plant"))
-        control_plane.api_server.pause()
+        await until(lambda: heard.listed(place))
+        breakable.api_server.pause()
         with pytest.raises(Unavailable):
             await port.write_status(status())
         await asyncio.sleep(3)
-        control_plane.api_server.resume()
-        await until(control_plane.admin.is_ready)
-        put_release(control_plane, "plant", "pump", 1)
-        await until(lambda: ("changed", "pump", 1) in heard.of("plant") or ["pump"] in heard.listed("plant"))
+        breakable.api_server.resume()
+        await until(breakable.admin.is_ready)
+        put_release(breakable, place, "pump", 1)
+        await until(lambda: ("changed", "pump", 1) in heard.of(place) or ["pump"] in heard.listed(place))
 
 
 async def test_watching_ends_at_once_when_it_is_to_end(control_plane: ControlPlane, namespace: str) -> None:

@@ -17,10 +17,10 @@ from edgecanary.artifact.revision import revision_digest
 from edgelab.api import APPLY_PATCH, JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
-from edgelab.fixtures import NewControlPlane
 from edgelab.install import apply_rights
 from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
 from edgelab.nodes import create_node, delete_node
+from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 from edgelab.prometheus import Prometheus
@@ -153,20 +153,35 @@ class Edge:
             return None
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that these tests may break, with the rights and the guards that are installed."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with Supervisor(folder / "logs") as supervisor:
+        control_plane = ControlPlane(supervisor, folder / "data")
+        control_plane.start()
+        control_plane.apply_crds(ROOT / "crds")
+        apply_rights(control_plane)
+        yield control_plane
+
+
 @pytest.fixture
 def edge(
-    new_control_plane: NewControlPlane, processes: Supervisor, s3: S3Server, bucket: str, tmp_path: Path
+    cluster: ControlPlane, processes: Supervisor, s3: S3Server, bucket: str, tmp_path: Path
 ) -> Iterator[Edge]:
-    control_plane = new_control_plane()
-    control_plane.create_namespace(NAMESPACE)
-    apply_rights(control_plane)
-    create_node(control_plane.admin, "n1", labels={"edge": "true"})
+    cluster.start()
+    cluster.create_namespace(NAMESPACE)
+    create_node(cluster.admin, "n1", labels={"edge": "true"})
     token = tmp_path / "token"
-    token.write_text(control_plane.service_account_token(SYSTEM, "edgecanary-agent", node="n1"))
-    found = Edge(control_plane, processes, s3, bucket, tmp_path / "data", token, free_port())
+    token.write_text(cluster.service_account_token(SYSTEM, "edgecanary-agent", node="n1"))
+    found = Edge(cluster, processes, s3, bucket, tmp_path / "data", token, free_port())
     yield found
     if found.agent is not None:  # an API server that stops waits for those that watch it
         found.agent.stop()
+    cluster.start()
+    cluster.delete_namespace(NAMESPACE)
+    cluster.kubectl("delete", "edgenodes", "--all", f"--namespace={SYSTEM}")
+    delete_node(cluster.admin, "n1")
 
 
 def test_a_release_is_served_a_canary_takes_over_and_is_taken_back(edge: Edge) -> None:
@@ -298,8 +313,8 @@ def test_what_an_agent_counted_before_it_was_killed_reaches_prometheus_after_bot
     def pushed(expression: str, value: float) -> bool | None:
         return prometheus.value(expression) == value or None
 
-    flags = ("--remote-write", prometheus.remote_write_url, "--remote-write-seconds", "0.5")
-    flags += ("--remote-write-label", "site=hamburg")
+    flags = ["--remote-write", prometheus.remote_write_url, "--remote-write-seconds", "0.5"]
+    flags += ["--remote-write-label", "site=hamburg"]
     fp32 = edge.statement("fp32")
     agent = edge.start(*flags)
     edge.release(fp32)

@@ -15,6 +15,7 @@ from edgecanary.clients.access import Access, own_namespace
 from edgecanary.clients.events import EventRecorder, Subject
 from edgecanary.clients.kube import FIELD_MANAGER, KubeClient, Secrets, Timeouts
 from edgecanary.clients.resources import (
+    CUSTOM_RESOURCE_DEFINITIONS,
     EDGE_MODELS,
     EVENTS,
     MODEL_RELEASES,
@@ -25,7 +26,6 @@ from edgecanary.clients.resources import (
 )
 from edgecanary.rollout.snapshot import PlannedEvent
 from edgelab.controlplane import ControlPlane
-from edgelab.fixtures import NewControlPlane
 from tests.kube.wrong_servers import Behaviour, answer, cut_short, endless, hang_up, serving, silence
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -227,26 +227,22 @@ class TestARealApiServer:
             ("get", "modelreleases.edgecanary.dev", "NotFound"),
         ]
 
-    def test_a_restarted_server_is_found_again_over_old_connections(
-        self, new_control_plane: NewControlPlane
-    ) -> None:
-        own = new_control_plane()
-        kube = client(own)
+    def test_a_restarted_server_is_found_again_over_old_connections(self, breakable: ControlPlane) -> None:
+        kube = client(breakable)
         kube.get(Resource("", "v1", "namespaces", "Namespace", namespaced=False), "default")
-        own.stop_api_server()
+        breakable.stop_api_server()
         with pytest.raises(Unavailable, match="the API server does not answer") as away:
             kube.list_all(NODES, lambda body: body)
         assert away.value.reason == "ApiServerUnreachable"
-        own.start()
-        assert kube.list_all(NODES, lambda body: body).items == ()
+        breakable.start()
+        assert kube.list_all(CUSTOM_RESOURCE_DEFINITIONS, lambda body: body).items
 
-    def test_a_frozen_server_is_given_up(self, new_control_plane: NewControlPlane) -> None:
-        own = new_control_plane()
-        kube = client(own, timeouts=Timeouts(connect=1.0, read=1.0))
-        own.api_server.pause()
+    def test_a_frozen_server_is_given_up(self, breakable: ControlPlane) -> None:
+        kube = client(breakable, timeouts=Timeouts(connect=1.0, read=1.0))
+        breakable.api_server.pause()
         with pytest.raises(Unavailable):
             kube.list_all(NODES, lambda body: body)
-        own.api_server.resume()
+        breakable.api_server.resume()
 
 
 class TestEvents:

@@ -76,32 +76,27 @@ def test_a_service_account_token_identifies_its_account(control_plane: ControlPl
     assert review["status"]["user"]["username"] == f"system:serviceaccount:{namespace}:agent"
 
 
-def test_a_restart_keeps_objects_address_and_identities(new_control_plane: NewControlPlane) -> None:
-    own = new_control_plane()
-    own.admin.create("/api/v1/namespaces/default/configmaps", config_map("kept"))
-    address = own.url
-    own.stop()
-    own.start()
-    assert own.url == address
-    assert "kept" in config_maps(own.admin, "default")
+def test_a_restart_keeps_objects_address_and_identities(breakable: ControlPlane) -> None:
+    breakable.admin.create("/api/v1/namespaces/default/configmaps", config_map("kept-a"))
+    address = breakable.url
+    breakable.stop()
+    breakable.start()
+    assert breakable.url == address
+    assert "kept-a" in config_maps(breakable.admin, "default")
 
 
-def test_an_api_server_killed_with_signal_9_comes_back_with_its_objects(
-    new_control_plane: NewControlPlane,
-) -> None:
-    own = new_control_plane()
-    own.admin.create("/api/v1/namespaces/default/configmaps", config_map("kept"))
-    own.stop_api_server(kill=True)
-    assert not own.admin.is_ready()
-    own.start()
-    assert "kept" in config_maps(own.admin, "default")
+def test_an_api_server_killed_with_signal_9_comes_back_with_its_objects(breakable: ControlPlane) -> None:
+    breakable.admin.create("/api/v1/namespaces/default/configmaps", config_map("kept-b"))
+    breakable.stop_api_server(kill=True)
+    assert not breakable.admin.is_ready()
+    breakable.start()
+    assert "kept-b" in config_maps(breakable.admin, "default")
 
 
-def test_starting_wakes_an_api_server_that_hangs(new_control_plane: NewControlPlane) -> None:
-    own = new_control_plane()
-    own.api_server.pause()
-    own.start()
-    assert own.admin.is_ready()
+def test_starting_wakes_an_api_server_that_hangs(breakable: ControlPlane) -> None:
+    breakable.api_server.pause()
+    breakable.start()
+    assert breakable.admin.is_ready()
 
 
 def test_an_api_server_that_cannot_start_fails_with_its_own_words(new_control_plane: NewControlPlane) -> None:

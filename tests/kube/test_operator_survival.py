@@ -26,21 +26,16 @@ NAMES = ("a", "b", "c")
 
 
 @pytest.fixture(scope="module")
-def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that these tests may break."""
-    folder = tmp_path_factory.mktemp("breakable")
-    with Supervisor(folder / "logs") as supervisor:
-        control_plane = ControlPlane(supervisor, folder / "data")
-        control_plane.start()
-        control_plane.apply_crds(ROOT / "crds")
-        apply_rights(control_plane, but=GUARDS)
-        yield control_plane
+def roles(breakable_control_plane: ControlPlane) -> None:
+    """The installed roles, on the control plane that may be broken."""
+    apply_rights(breakable_control_plane, but=GUARDS)
 
 
 @pytest.fixture
-def own_lab(breakable: ControlPlane, processes: Supervisor, s3: S3Server) -> Iterator[OperatorLab]:
+def own_lab(
+    breakable: ControlPlane, roles: None, processes: Supervisor, s3: S3Server
+) -> Iterator[OperatorLab]:
     """A lab on the control plane that may be broken."""
-    breakable.start()
     namespace = f"survival-{uuid.uuid4().hex[:12]}"
     breakable.create_namespace(namespace)
     lab = OperatorLab(breakable, processes, namespace)
@@ -151,17 +146,27 @@ def test_kinds_that_are_not_installed_yet_are_asked_for_and_waited_for(
     Fleet(lab, ("a",)).obey_until("Promoted")
 
 
-def test_kinds_that_are_removed_and_installed_again_are_watched_again(
+def test_kinds_that_are_removed_and_installed_again_one_by_one_are_watched_again(
     own_lab: OperatorLab, s3: S3Server, bucket: str, tiny: ZooModel
 ) -> None:
     lab = own_lab
     begin(lab, s3, bucket, tiny)
     lab.control_plane.kubectl("delete", "-f", str(ROOT / "crds"))
     until("the watches give up", lambda: "the watches ended" in lab.log())
+    for path in sorted((ROOT / "crds").glob("*_edge*.yaml")):
+        lab.control_plane.apply_crds(path)
+    waits = (
+        "does not serve modelreleases.edgecanary.dev, rollouts.edgecanary.dev; the watches begin when it does"
+    )
+    until("half of them are not enough", lambda: waits in lab.log())
     lab.control_plane.apply_crds(ROOT / "crds")
+    until(
+        "the new kinds are served",
+        lambda: lab.api.get(lab.path(ROLLOUTS)) and lab.api.get(lab.path(EDGE_MODELS)),
+    )
     lab.create(EDGE_MODELS, lab.upload(s3, bucket, tiny))
     lab.create(ROLLOUTS, lab.rollout_spec())
-    Fleet(lab, NAMES).obey_until("Promoted", seconds=240)
+    Fleet(lab, NAMES).obey_until("Promoted")
 
 
 def test_an_operator_that_is_killed_again_and_again_ends_where_one_that_lives_does(

@@ -22,6 +22,7 @@ from edgecanary.clients.resources import NAMESPACES, Resource
 from edgecanary.clients.tenancy import LOOK_SECONDS, Tenancy
 from edgecanary.clients.webhook import Webhook, WebhookTarget
 from edgecanary.controller.cache import Cache, Part, Scope, Wakes
+from edgecanary.controller.discovery import Discovery
 from edgecanary.controller.health import Check, HealthServer
 from edgecanary.controller.leadership import Candidacy, Leadership, Turns
 from edgecanary.controller.metrics import OperatorMetrics
@@ -113,6 +114,7 @@ class _Operator:
             self._settings.access,
             self._cache.parts,
             self._settings.scope,
+            Discovery(self._kube, [part.resource for part in self._cache.parts]),
             Listeners(self._wake_soon, self._list_soon, self._metrics.watch_restarted),
         )
         relister = Relister(

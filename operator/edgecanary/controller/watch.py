@@ -1,6 +1,7 @@
 """kopf in a thread of its own: it watches the kinds; when it gives up, it is begun anew.
 
-kopf retries by itself what it knows to be passing. It ends when its credentials are refused, when a kind is
+kopf looks once which kinds there are and leaves out what it does not find, so it begins when all are there. It
+retries by itself what it knows to be passing. It ends when its credentials are refused, when a kind is
 not served, or when a watch reports a failure of the server; none of this must end the operator. It has a
 thread, and so an event loop, to itself since it cancels every task of its loop when it ends.
 """
@@ -12,10 +13,14 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import kopf
 
+from edgecanary.base.errors import EdgecanaryError
 from edgecanary.clients.access import Access
+from edgecanary.clients.kube import Forbidden
+from edgecanary.clients.resources import Resource
 from edgecanary.controller.cache import Part, Scope
 from edgecanary.controller.handlers import Restarted, Wake, register
 from edgecanary.controller.threads import start
@@ -26,6 +31,7 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 90.0
 _RETRY_CAP = 15.0
 _RESTART_CAP = 30.0
+_LOOK_CAP = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,14 @@ class Listeners:
     restarted: Callable[[], None]
 
 
+class Kinds(Protocol):
+    """Knows what the API server serves."""
+
+    def missing(self) -> tuple[Resource, ...]:
+        """The kinds to watch that it does not tell of. Raises the API server's errors."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of kopf: its event loop, and what ends it."""
@@ -50,9 +64,12 @@ class _Run:
 class Watcher:
     """Watches all parts of the cache until it is stopped."""
 
-    def __init__(self, access: Access, parts: tuple[Part, ...], scope: Scope, listeners: Listeners) -> None:
+    def __init__(
+        self, access: Access, parts: tuple[Part, ...], scope: Scope, kinds: Kinds, listeners: Listeners
+    ) -> None:
         self._access = access
         self._parts = parts
+        self._kinds = kinds
         self._scope = scope
         self._listeners = listeners
         self._stopping = threading.Event()
@@ -84,12 +101,35 @@ class Watcher:
 
     def _run(self) -> None:
         for delay in _delays(base=1.0, cap=_RESTART_CAP):
+            self._wait_for_kinds()
+            if self._stopping.is_set():
+                return
             error = start(self._watch, name="kopf").exception()
             if self._stopping.is_set():
                 return
             log.warning("the watches ended (%s); they begin anew in %.1f s", error or "asked to", delay)
             self._listeners.restarted()
             self._stopping.wait(delay)
+
+    def _wait_for_kinds(self) -> None:
+        """Until the API server tells of all kinds, or forbids to ask, or this is to stop."""
+        said: object = None
+        for delay in _delays(base=0.5, cap=_LOOK_CAP):
+            try:
+                missing = self._kinds.missing()
+            except Forbidden:
+                return
+            except EdgecanaryError as error:
+                words = str(error)
+            else:
+                if not missing:
+                    return
+                words = f"the API server does not serve {', '.join(map(str, missing))}"
+            if words != said:
+                log.warning("%s; the watches begin when it does", words)
+                said = words
+            if self._stopping.wait(delay):
+                return
 
     def _watch(self) -> None:
         # A plain registry: kopf's default one would log in through other clients that are installed.
