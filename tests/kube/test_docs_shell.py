@@ -73,7 +73,11 @@ def excluded(line: str) -> bool:
     return any(re.search(pattern, line) for pattern in _NOT_HERE)
 
 
-RUN = [(path, line) for path, line in ALL if not excluded(line) and not _FOREVER.match(line)]
+HOMES = {line: path for path, line in reversed(ALL)}
+"""The first page of each command: one that several pages have is run once."""
+
+RUN = [(HOMES[line], line) for line in dict.fromkeys(line for _, line in ALL) if not excluded(line)]
+RUN = [(path, line) for path, line in RUN if not _FOREVER.match(line)]
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,11 @@ from pathlib import Path
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-def test_waits_to_be_killed(control_plane, s3, processes):
+def test_waits_to_be_killed(SERVERS, processes):
     escape = "import subprocess; subprocess.run(['sleep', '600'], start_new_session=True)"
     own = processes.start("own", [sys.executable, "-c", escape])
     own.wait_ready(lambda: Path(f"/proc/{own.pid}/task/{own.pid}/children").read_text() != "")
-    pids = [control_plane.etcd.pid, control_plane.api_server.pid, s3.process.pid, own.pid]
+    pids = [PIDS, own.pid]
     Path(__file__).with_suffix(".pids").write_text(" ".join(map(str, pids)) + "\\n")
     time.sleep(600)
 """
@@ -54,10 +54,15 @@ def wait_until_dead(pids: list[int]) -> None:
         time.sleep(0.05)
 
 
+WHOLE_LAB = {"control_plane, s3": "control_plane.etcd.pid, control_plane.api_server.pid, s3.process.pid"}
+A_SERVER = {"s3": "s3.process.pid"}
+
+
 @pytest.fixture
-def inner_pytest(processes: Supervisor, tmp_path: Path) -> Iterator[Process]:
-    """A pytest of its own that runs the whole lab."""
-    (tmp_path / "test_inner.py").write_text(INNER_TEST)
+def inner_pytest(processes: Supervisor, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Process]:
+    """A pytest of its own that runs servers of the lab."""
+    ((servers, pids),) = request.param.items()
+    (tmp_path / "test_inner.py").write_text(INNER_TEST.replace("SERVERS", servers).replace("PIDS", pids))
     options = ["-p", "edgelab.fixtures", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
     environment = {"PYTHONPATH": str(ROOT / "hack"), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", *options, "test_inner.py"]
@@ -68,15 +73,20 @@ def inner_pytest(processes: Supervisor, tmp_path: Path) -> Iterator[Process]:
         shutil.rmtree(logs)
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("inner_pytest", "name", "count"),
+    [(WHOLE_LAB, "SIGKILL", 5), (A_SERVER, "SIGTERM", 3), (A_SERVER, "SIGINT", 3)],
+    indirect=["inner_pytest"],
+    ids=["SIGKILL", "SIGTERM", "SIGINT"],
+)
 def test_a_pytest_that_is_killed_or_interrupted_leaves_no_process_behind(
-    inner_pytest: Process, tmp_path: Path, name: str
+    inner_pytest: Process, tmp_path: Path, name: str, count: int
 ) -> None:
     note = tmp_path / "test_inner.pids"
     inner_pytest.wait_ready(lambda: note.exists() and note.read_text().endswith("\n"), timeout=300)
     lab = [int(pid) for pid in note.read_text().split()]
     lab += children(lab[-1])
-    assert len(lab) == 5
+    assert len(lab) == count
     assert all(alive(pid) for pid in lab)
     os.kill(inner_pytest.pid, signal.Signals[name])
     inner_pytest.wait(timeout=DEADLINE_SECONDS)
