@@ -68,6 +68,8 @@ def _head(machine: Machine) -> Iterable[str]:
     yield f"{machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB of memory, {machine.architecture},"
     yield f"{machine.system}, Python {machine.python}. The nodes of a real fleet have cores of their own."
     yield "How well the gates judge is measured by `make bench-gates`: [Quality of the gates](benchmarks-gates.md)."
+    yield "The agent beside other servers, and its switches of revisions, by `make bench-agent`:"
+    yield "[Benchmarks of the node agent](benchmarks-agent.md)."
     yield ""
 
 

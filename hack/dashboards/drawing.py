@@ -19,7 +19,7 @@ NAMED: Mapping[str, str] = {
 }
 """Grafana's names of colors."""
 
-_LEFT, _BOTTOM, _TOP = 62, 20, 8
+_LEFT, _BOTTOM, _TOP = 80, 20, 8
 _GRID, _TEXT = "#2c3235", "#9fa7b3"
 
 
@@ -113,7 +113,7 @@ def _axes(frame: Frame, marks: Sequence[float], y: Callable[[float], float], uni
         parts.append(
             f'<text x="{_LEFT - 6}" y="{y(mark) + 4:.1f}" text-anchor="end" fill="{_TEXT}">{text}</text>'
         )
-    ticks = 4 if frame.width < 500 else 7
+    ticks = 3 if frame.width < 300 else 4 if frame.width < 500 else 7
     for number in range(ticks):
         moment = frame.begin + (frame.end - frame.begin) * (number + 0.5) / ticks
         text = time.strftime("%H:%M:%S", time.gmtime(moment))

@@ -69,7 +69,7 @@ def _play(stage: Stage, browser: Path) -> None:
     say("a careless one, which is taken back")
     subject.rolled_back(stage.publish("int8-careless"), seconds=300)
     wait_for("the alert fires", lambda: prometheus.query(_ROLLED_BACK))
-    _shoot(browser, _alerts_page(prometheus.url), IMAGES / "monitoring-alerts.png", height=760)
+    _shoot(browser, _alerts_page(prometheus.url), IMAGES / "monitoring-alerts.png", height=1020)
     say("a third one, which waits for an approval while a node is offline")
     stage.fleet.take_offline(min(stage.fleet.agents))
     first, half, last = _STEPS

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -131,12 +132,15 @@ class Stage:
 def stage_on(supervisor: Supervisor, folder: Path, *, vnni: int, generic: int) -> Iterator[Stage]:
     """A fleet whose last node pushes its metrics; the others are scraped."""
     nodes = two_classes(vnni, generic)
+    # Prometheus shows where its rules lie: a copy has the same place on every machine but for the folder's name.
+    rules = folder / "alerts"
+    rules.mkdir(parents=True)
     settings = FleetSettings(
         nodes=nodes,
         agent_flags=("--shadow-percent=50", "--retry-cap-seconds=2"),
         audit=False,
         pushing=frozenset({nodes[-1].name}),
-        rules=ALERTS,
+        rules=[Path(shutil.copy(path, rules)) for path in ALERTS],
     )
     with Fleet(supervisor, folder, settings) as fleet:
         fleet.create_namespace(NAMESPACE)

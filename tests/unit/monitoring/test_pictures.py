@@ -69,7 +69,7 @@ def test_numbers_are_shown_with_units_that_a_person_reads(value: float, unit: st
 
 def test_the_guides_pictures_are_there_and_small() -> None:
     named = set(re.findall(r"\.\./images/(monitoring-\w+\.png)", page("docs/guides/monitoring.md")))
-    assert named == {f"monitoring-{name}.png" for name in ("fleet", "node")}
+    assert named == {f"monitoring-{name}.png" for name in ("alerts", "fleet", "node", "rollout")}
     for name in named:
         content = (IMAGES / name).read_bytes()
         assert content.startswith(b"\x89PNG")
