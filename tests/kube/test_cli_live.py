@@ -202,6 +202,47 @@ class TestBash:
         finally:
             terminal.close()
 
+
+class TestZsh:
+    def test_tab_completes_commands_and_names_from_the_cluster(self, site: Site, tmp_path: Path) -> None:
+        zsh = tools.shell("zsh")
+        (tmp_path / ".zshenv").write_text(zsh.zshenv)
+        (tmp_path / ".zshrc").write_text(
+            "PS1='$ '; autoload -Uz compinit; compinit -u -D; source <(edgecanary completion zsh); echo rea''dy\n"
+        )
+        config = site.plane.kubeconfig(namespace=site.namespace)
+        terminal = Terminal([str(zsh.program), "-i"], environment(config, TERM="dumb", ZDOTDIR=str(tmp_path)))
+        try:
+            terminal.until("ready", emulated=False)
+            terminal.type("edgecanary roll\t")
+            terminal.until("edgecanary rollout ", emulated=False)
+            terminal.type("get pu\t")
+            terminal.until("get pump ", emulated=False)
+        finally:
+            terminal.close()
+
+
+class TestFish:
+    @staticmethod
+    def offered(site: Site, line: str) -> list[str]:
+        """What fish would offer for the command line, without the descriptions."""
+        fish = tools.shell("fish")
+        environ = environment(site.plane.kubeconfig(namespace=site.namespace))
+        environ |= {"LD_LIBRARY_PATH": str(fish.libraries)} if fish.libraries else {}
+        told = subprocess.run(
+            [str(fish.program), "--no-config", "-c", f"edgecanary completion fish | source; complete -C'{line}'"],
+            env=environ, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return [found.split("\t")[0] for found in told.stdout.splitlines()]
+
+    def test_commands_names_from_the_cluster_and_files_are_offered(self, site: Site, tmp_path: Path) -> None:
+        (tmp_path / "rollout.yaml").touch()
+        assert self.offered(site, "edgecanary roll") == ["rollout"]
+        assert self.offered(site, "edgecanary rollout get pu") == [NAME]
+        assert self.offered(site, f"edgecanary rollout plan -f {tmp_path}/ro") == [f"{tmp_path}/rollout.yaml"]
+
+
+class TestWithoutACluster:
     def test_without_a_cluster_there_is_nothing_to_offer_and_no_word_of_it(
         self, site: Site, tmp_path: Path
     ) -> None:

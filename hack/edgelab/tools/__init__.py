@@ -19,6 +19,7 @@ from edgelab.tools import (
     controlplane,
     helm_release,
     prometheus_release,
+    shells,
     systemd_package,
 )
 
@@ -116,6 +117,16 @@ def systemd_analyze() -> tuple[Path, Path | None]:
         MissingToolError: it is not to be had.
     """
     return systemd_package.find()
+
+
+@functools.cache
+def shell(name: str) -> shells.Shell:
+    """The shell zsh or fish, from PATH or the Debian package.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return shells.find(name)
 
 
 @functools.cache
