@@ -3,6 +3,7 @@
 Names, types and shapes follow the rules that the operator checks too (`edgecanary.artifact.golden`).
 """
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ _UNREADABLE = (
     ValueError,
     RuntimeError,
     NotImplementedError,
+    # From numpy's second try at a header that is no Python literal: it cuts it into tokens.
+    SyntaxError,
+    tokenize.TokenError,
 )
 
 
