@@ -173,6 +173,18 @@ def bucket(s3: S3Server) -> str:
 
 
 @contextlib.contextmanager
+def control_plane_in(
+    folder: Path, *, audit: bool = False, definitions: bool = True
+) -> Iterator[ControlPlane]:
+    """A control plane for the tests of one module, which may break it and change what is installed."""
+    with (
+        Supervisor(folder / "logs") as supervisor,
+        _serving(ControlPlane(supervisor, folder / "data", audit=audit), definitions=definitions) as own,
+    ):
+        yield own
+
+
+@contextlib.contextmanager
 def _serving(control_plane: ControlPlane, *, definitions: bool = True) -> Iterator[ControlPlane]:
     """Start a control plane, with our kinds unless told otherwise; stop it afterwards."""
     control_plane.start()

@@ -17,10 +17,10 @@ from edgecanary.artifact.revision import revision_digest
 from edgelab.api import APPLY_PATCH, JsonObject
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
+from edgelab.fixtures import control_plane_in
 from edgelab.install import apply_rights
 from edgelab.modelzoo import bucket_files, edge_model_spec, open_zoo
 from edgelab.nodes import create_node, delete_node
-from edgelab.paths import ROOT
 from edgelab.ports import free_port
 from edgelab.processes import Process, Supervisor
 from edgelab.prometheus import Prometheus
@@ -156,11 +156,7 @@ class Edge:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane that these tests may break, with the rights and the guards that are installed."""
-    folder = tmp_path_factory.mktemp("cluster")
-    with Supervisor(folder / "logs") as supervisor:
-        control_plane = ControlPlane(supervisor, folder / "data")
-        control_plane.start()
-        control_plane.apply_crds(ROOT / "crds")
+    with control_plane_in(tmp_path_factory.mktemp("cluster")) as control_plane:
         apply_rights(control_plane)
         yield control_plane
 

@@ -21,6 +21,7 @@ from edgecanary.api.modelrelease import ModelReleaseSpec
 from edgecanary.clients.resources import EDGE_MODELS, EDGE_NODES, ROLLOUTS
 from edgelab.api import JsonObject
 from edgelab.controlplane import ControlPlane
+from edgelab.fixtures import control_plane_in
 from edgelab.helm import CHART, NAMESPACE, Helm, HelmError
 from edgelab.modelzoo import ZooModel
 from edgelab.paths import ROOT
@@ -36,10 +37,7 @@ KEPT = ("daemonset", "serviceaccount", "service", "networkpolicy")
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of these tests' own, in which nothing is installed."""
-    folder = tmp_path_factory.mktemp("releases")
-    with Supervisor(folder / "logs") as supervisor:
-        plane = ControlPlane(supervisor, folder / "data")
-        plane.start()
+    with control_plane_in(tmp_path_factory.mktemp("releases"), definitions=False) as plane:
         plane.create_namespace(TEAM)
         yield plane
 

@@ -63,6 +63,11 @@ class Terminal:
         """What a person types."""
         os.write(self._file, text.encode())
 
+    def completes(self, typed: str, wanted: str) -> None:
+        """Types the text and a tab, and waits for what a shell makes of it."""
+        self.type(f"{typed}\t")
+        self.until(wanted, emulated=False)
+
     def end(self) -> int:
         """The exit code; reads what is left."""
         with contextlib.suppress(OSError):
@@ -193,12 +198,9 @@ class TestBash:
         try:
             terminal.type("source <(edgecanary completion bash); echo rea''dy\n")
             terminal.until("ready", emulated=False)
-            terminal.type("edgecanary roll\t")
-            terminal.until("edgecanary rollout ", emulated=False)
-            terminal.type("get pu\t")
-            terminal.until("edgecanary rollout get pump ", emulated=False)
-            terminal.type("\x15edgecanary rollout wait pump --for=step=q\t")
-            terminal.until("--for=step=quarter", emulated=False)
+            terminal.completes("edgecanary roll", "edgecanary rollout ")
+            terminal.completes("get pu", "edgecanary rollout get pump ")
+            terminal.completes("\x15edgecanary rollout wait pump --for=step=q", "--for=step=quarter")
         finally:
             terminal.close()
 
@@ -214,10 +216,8 @@ class TestZsh:
         terminal = Terminal([str(zsh.program), "-i"], environment(config, TERM="dumb", ZDOTDIR=str(tmp_path)))
         try:
             terminal.until("ready", emulated=False)
-            terminal.type("edgecanary roll\t")
-            terminal.until("edgecanary rollout ", emulated=False)
-            terminal.type("get pu\t")
-            terminal.until("get pump ", emulated=False)
+            terminal.completes("edgecanary roll", "edgecanary rollout ")
+            terminal.completes("get pu", "get pump ")
         finally:
             terminal.close()
 

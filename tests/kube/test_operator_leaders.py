@@ -9,10 +9,9 @@ import pytest
 
 from edgecanary.api.fields import JsonObject
 from edgecanary.clients.resources import EDGE_MODELS, MODEL_RELEASES, ROLLOUTS
-from edgelab.controlplane import ControlPlane
+from edgelab.fixtures import control_plane_in
 from edgelab.install import apply_rights
 from edgelab.modelzoo import ZooModel
-from edgelab.paths import ROOT
 from edgelab.processes import Supervisor
 from edgelab.s3 import S3Server
 from tests.kube.operator_lab import Fleet, OperatorLab
@@ -34,10 +33,10 @@ STEPS = ("one", "two", "three", "all")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two replicas on a control plane that these tests may break, with an audit log."""
     folder = tmp_path_factory.mktemp("leaders")
-    with Supervisor(folder / "logs") as supervisor:
-        control_plane = ControlPlane(supervisor, folder / "data", audit=True)
-        control_plane.start()
-        control_plane.apply_crds(ROOT / "crds")
+    with (
+        control_plane_in(folder, audit=True) as control_plane,
+        Supervisor(folder / "replicas") as supervisor,
+    ):
         apply_rights(control_plane)
         found = Pair(control_plane)
         for user in ("replica-a", "replica-b"):

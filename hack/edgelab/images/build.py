@@ -59,7 +59,7 @@ def build(
         targets: which of them.
         tag: of their names.
         processor: amd64 or arm64, this machine's when left out.
-        fresh: whether layers of earlier builds are left aside.
+        fresh: whether Docker leaves layers of earlier builds aside; buildah always does.
         folder: where to, made when needed.
         environ: `SOURCE_DATE_EPOCH`, the time that the images have (1970 when left out), and the settings
             of `find_engine`.

@@ -33,7 +33,7 @@ class Order:
         architecture: amd64 or arm64.
         labels: labels beside those of the Dockerfile.
         epoch: the time that the image and its files have, in seconds since 1970.
-        fresh: whether layers of earlier builds are left aside.
+        fresh: whether Docker leaves layers of earlier builds aside; buildah always does.
     """
 
     target: str
@@ -92,8 +92,6 @@ def _common(order: Order, environ: Mapping[str, str]) -> list[str]:
         words.append(f"--secret=id=certificates,src={certificates}")
     for name, value in order.labels.items():
         words.append(f"--label={name}={value}")
-    if order.fresh:
-        words.append("--no-cache")
     return words
 
 
@@ -105,7 +103,7 @@ class Docker:
 
     def build(self, order: Order) -> None:
         """Build and load into Docker's own store."""
-        words = _common(order, self._environ)
+        words = _common(order, self._environ) + (["--no-cache"] if order.fresh else [])
         if base := self._environ.get("IMAGE_BASE"):
             words.append(f"--build-arg=BASE={base}")
         output = f"--output=type=docker,name={order.name},rewrite-timestamp=true"
@@ -143,6 +141,8 @@ class Buildah:
             f"--timestamp={order.epoch}",
             "--isolation=chroot",
             "--layers",
+            # An image's history names the images in between, and those of a cache may be from other builds.
+            "--no-cache",
             "--pull-never",
             "--format=oci",
             "--identity-label=false",
