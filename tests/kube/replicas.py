@@ -145,15 +145,16 @@ def check_nothing_skipped_repeated_or_lost(journal: Journal, *, steps: int) -> N
         "one release for each step, and the end"
     )
     assert [spec.canary is not None for spec in different] == [True] * steps + [False]
-    for before, after in itertools.pairwise(different[:-1]):
-        assert before.canary is not None
-        assert after.canary is not None
-        assert before.canary.revision == after.canary.revision
-        assert _reach(before.canary) < _reach(after.canary), "each step reaches further"
+    canaries = [spec.canary for spec in different if spec.canary is not None]
+    assert [canary.step for canary in canaries] == list(range(steps)), "no step is left out"
+    for before, after in itertools.pairwise(canaries):
+        assert before.revision == after.revision
+        assert _reach(before) < _reach(after), "each step reaches further"
     statuses = [rollout.status for rollout in journal.rollouts()]
     entered = [status.step.index for status in statuses if status.step is not None]
+    # An operator that is killed between a release and its status may be followed by one that finds the step over.
     assert entered == sorted(entered), "no step is entered again after a later one"
-    assert set(entered) == set(range(steps)), "no step is left out"
+    assert entered[-1] == steps - 1
     lengths = [len(status.history) for status in statuses]
     assert lengths == sorted(lengths)
     assert [(entry.outcome, entry.attempt) for entry in statuses[-1].history] == [("Promoted", 1)]

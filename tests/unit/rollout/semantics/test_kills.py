@@ -138,6 +138,25 @@ def test_the_release_says_which_step_it_is() -> None:
 
 @situation(
     "The operator dies",
+    when="after the release of a step without bake and gates, and its nodes answer before anybody looks",
+    then="the step is over as soon as it is looked at: the next one is told to nodes, and no status ever names the "
+    "one that is over",
+)
+def test_a_step_that_is_over_at_the_first_look_is_passed() -> None:
+    steps = [{**step, "bakeSeconds": 0} for step in STEPS]
+    stage = Stage.with_nodes(4, strategy={"steps": steps}, analysis=None).promoted_at_once()
+    stage.model = V2
+    stage.reconcile()
+    stage.answer()
+    stage.reconcile(lose_status=True)
+    assert (stage.step(), len(stage.covered())) == ("one", 2)
+    stage.answer()
+    stage.reconcile()
+    assert (stage.step(), len(stage.covered())) == ("all", 4)
+
+
+@situation(
+    "The operator dies",
     when="after a retry's release was written, and the token is gone when it is back",
     then="the retry goes on: the rejection in the status is of the attempt before",
 )
