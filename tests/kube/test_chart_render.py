@@ -17,6 +17,8 @@ from edgelab.api import JsonObject as Manifest
 from edgelab.controlplane import ControlPlane
 from edgelab.errors import ApiError
 from edgelab.helm import CHART, Helm, HelmError, documents
+from edgelab.tools import monitors
+from tests.kube.chart_monitors import check_items
 from tests.kube.chart_server import Examiner, one, path, pod_of, variables
 from tests.kube.chart_values import Wrong, valid, wrong
 from tests.unit.docs.pages import blocks, page
@@ -38,7 +40,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 _PROMETHEUS_OPERATOR = "monitoring.coreos.com"
-"""Kinds that nobody serves here."""
+"""Kinds that nobody serves here; `test_chart_monitors.py` holds them against their types."""
 
 
 @pytest.fixture(scope="module")
@@ -273,10 +275,13 @@ _NOT_ASKED = (
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(values=valid())
-def test_whatever_the_schema_allows_is_taken_by_the_api_server(
+def test_whatever_the_schema_allows_is_taken_by_the_api_server_and_the_prometheus_operators_types(
     helm: Helm, examiner: Examiner, values: JsonObject
 ) -> None:
     items = documents(helm.template(values=values, flags=("--skip-tests",)))
+    theirs = [item for item in items if item["apiVersion"].startswith(_PROMETHEUS_OPERATOR)]
+    if theirs and not monitors.missing():
+        assert check_items(theirs).refused == []
     known = [item for item in items if item["apiVersion"].partition("/")[0] not in _NOT_ASKED]
     for item in known:
         if item["kind"] == "RoleBinding":

@@ -9,7 +9,7 @@ import pytest
 from edgelab.errors import LabError, MissingToolError
 from edgelab.paths import ROOT, cache_folder
 from edgelab.ports import free_port
-from edgelab.tools import controlplane
+from edgelab.tools import controlplane, monitors
 from edgelab.tools.download import Archive, fetch, new_folder
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -98,3 +98,59 @@ def test_a_download_that_cannot_be_reached_names_its_address(tmp_path: Path) -> 
 )
 def test_the_cache_folder_is_a_setting(environment: dict[str, str], folder: str) -> None:
     assert cache_folder(environment) == Path(folder)
+
+
+def own_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str = "exit 1") -> Path:
+    """A small Go module, an empty cache, and a PATH with a `go` that runs the script; the module's folder."""
+    module, programs = tmp_path / "module", tmp_path / "programs"
+    module.mkdir()
+    programs.mkdir()
+    for name in ("go.mod", "go.sum", "main.go"):
+        (module / name).write_text(f"{name}\n")
+    (programs / "go").write_text(f"#!/bin/sh\n{script}\n")
+    (programs / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("EDGECANARY_CACHE", str(tmp_path / "cache"))
+    return module
+
+
+def test_our_checker_of_monitors_is_built_once_for_each_state_of_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f'echo "$PWD $*" >> {tmp_path}/calls; while [ "$1" != -o ]; do shift; done; touch "$2"'
+    module = own_go(tmp_path, monkeypatch, script)
+    first = monitors.find(module)
+    assert (first.name, first.is_file()) == ("check-monitors", True)
+    assert monitors.find(module) == first
+    for name in ("main.go", "go.mod", "go.sum"):
+        (module / name).write_text("changed\n")
+        assert monitors.find(module) != first
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 4
+    assert all(call.startswith(f"{module} build -mod=readonly") for call in calls)
+
+
+def test_without_go_the_checker_of_monitors_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = own_go(tmp_path, monkeypatch)
+    assert monitors.missing(module) == ""
+    monkeypatch.setenv("PATH", str(module))
+    assert "Go, which is not on PATH" in monitors.missing(module)
+    with pytest.raises(MissingToolError) as missing:
+        monitors.find(module)
+    assert str(missing.value) == (
+        "check-monitors is missing and cannot be had.\n"
+        f"- it is not in {tmp_path}/cache/tools/check-monitors\n"
+        "- the build failed: go is not on PATH\n"
+        "To get it: install Go (see hack/go-monitors/go.mod for the version)."
+    )
+
+
+def test_a_build_of_the_checker_of_monitors_that_fails_leaves_nothing_and_shows_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = own_go(tmp_path, monkeypatch, "echo 'go: no such host' >&2; exit 1")
+    with pytest.raises(MissingToolError, match=r"ended with exit code 1:\ngo: no such host\nTo get it"):
+        monitors.find(module)
+    assert list((tmp_path / "cache" / "tools" / "check-monitors").iterdir()) == []

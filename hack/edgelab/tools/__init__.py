@@ -18,6 +18,7 @@ from edgelab.tools import (
     containers,
     controlplane,
     helm_release,
+    monitors,
     prometheus_release,
     shells,
     systemd_package,
@@ -107,6 +108,16 @@ def promtool() -> Path:
         MissingToolError: it is not to be had.
     """
     return prometheus_release.find("promtool")
+
+
+@functools.cache
+def check_monitors() -> Path:
+    """Our checker of what the Prometheus Operator reads, from the cache or a build.
+
+    Raises:
+        MissingToolError: it is not to be had.
+    """
+    return monitors.find()
 
 
 @functools.cache

@@ -3,15 +3,15 @@
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from edgelab.errors import LabError, MissingToolError
 from edgelab.paths import ROOT, cache_folder
-from edgelab.tools.download import Archive, architecture, fetch, new_folder
-from edgelab.tools.progress import only_one, reporting, run, say
+from edgelab.tools import go_build
+from edgelab.tools.download import Archive, architecture, fetch
+from edgelab.tools.progress import only_one, say
 
 Program = Literal[
     "kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "kind", "pause"
@@ -138,21 +138,16 @@ def _envtest() -> Archive:
 
 
 def _build(program: Program) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        raise LabError("go is not on PATH")
     version = pinned_version(program)
-    target = _build_folder(program)
-    with (
-        reporting(f"building {program} {version} with Go, once (up to 10 minutes)"),
-        new_folder(target) as folder,
-    ):
-        ours = _PACKAGES[program].startswith(_KUBERNETES)
-        flags = f"-s -w {_version_flags(version)}" if ours else "-s -w"
-        options = ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags]
-        command = [go, "build", *options, "-o", str(folder / program), _PACKAGES[program]]
-        run(command, cwd=_GO_MODULE, env={**os.environ, "CGO_ENABLED": "0"})
-    return target / program
+    package = _PACKAGES[program]
+    return go_build.build(
+        package,
+        _GO_MODULE,
+        _build_folder(program),
+        named=f"{program} {version}",
+        minutes=10,
+        flags=_version_flags(version) if package.startswith(_KUBERNETES) else "",
+    )
 
 
 def _version_flags(version: str) -> str:
