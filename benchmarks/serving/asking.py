@@ -49,8 +49,8 @@ def check(
     model: BenchModel,
     asked: Question,
     expected: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
-) -> None:
-    """One request, whose answer must be onnxruntime's own. Raises ValueError."""
+) -> int:
+    """One request, whose answer must be onnxruntime's own; the answer's bytes. Raises ValueError."""
     url = f"http://127.0.0.1:{server.port}{server.path(model.name)}"
     request = urllib.request.Request(url, asked.body, asked.headers)
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
@@ -60,6 +60,7 @@ def check(
     given = np.frombuffer(body[int(length) :], np.float32) if length else _of_json(body)
     if not np.allclose(given.ravel(), expected.ravel(), rtol=1e-3, atol=1e-5):
         raise ValueError(f"{server.name}: the answer for {model.name} is not what onnxruntime gives")
+    return len(body)
 
 
 def _of_json(body: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":

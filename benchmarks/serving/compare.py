@@ -13,7 +13,7 @@ from pathlib import Path
 import onnxruntime
 
 from benchmarks.machine import resident_bytes
-from benchmarks.serving.asking import check, question, report_of, start_load
+from benchmarks.serving.asking import Question, check, question, report_of, start_load
 from benchmarks.serving.load import Report
 from benchmarks.serving.models import BenchModel
 from benchmarks.serving.servers import Place, Server, start_agent, start_kserve, start_mlserver
@@ -65,6 +65,8 @@ class Cell:
     per_second: float
     bare_p50: float
     """A call of the model's session without any server, in the same rounds."""
+    exchange_p50: float | None
+    """As many bytes to and from a server that does nothing else, in the same rounds; for one client only."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,9 @@ def compare(models: Sequence[BenchModel], cores: Cores) -> Comparison:
             for binary in (True, False):
                 asked = question(model, binary=binary)
                 fitting = [server for server in servers if server.binary or not binary]
-                for server in fitting:
-                    check(server, model, asked, expected)
+                sizes_of_answers = [check(server, model, asked, expected) for server in fitting]
                 for clients in CLIENTS if binary or model.sample.size <= LARGE else CLIENTS[:1]:
-                    cells += _cells(model, cores, fitting, clients, binary=binary)
+                    cells += _cells(model, cores, fitting, clients, sizes_of_answers[0], binary=binary)
             sizes += [Size(model.name, server.name, resident_bytes(server.process.pid)) for server in servers]
     return Comparison(tuple(cells), tuple(sizes))
 
@@ -121,14 +122,20 @@ def all_servers(model: BenchModel, cores: Cores) -> Iterator[list[Server]]:
 
 
 def _cells(
-    model: BenchModel, cores: Cores, servers: Sequence[Server], clients: int, *, binary: bool
+    model: BenchModel, cores: Cores, servers: Sequence[Server], clients: int, answer: int, *, binary: bool
 ) -> Iterator[Cell]:
-    """The servers take turns, and each round has a bare call too, so that noise meets all alike."""
+    """The servers take turns, and each round has a bare call too, so that noise meets all alike.
+
+    `answer` is the size of an answer in bytes.
+    """
     asked = question(model, binary=binary)
     reports: dict[str, list[Report]] = {server.name: [] for server in servers}
     bare: list[float] = []
+    exchange: list[float] = []
     for turn in range(ROUNDS):
         bare.append(bare_microseconds(model, cores.server))
+        if clients == 1:
+            exchange.append(exchange_microseconds(model, asked, answer, cores))
         for server in servers:
             seconds = SECONDS + (WARM_SECONDS if turn == 0 else 0)
             load = start_load(server, model, asked, clients=clients, seconds=seconds, core=cores.client)
@@ -143,6 +150,7 @@ def _cells(
             p99=statistics.median(report["p99"] for report in found),
             per_second=statistics.median(report["answers"] / report["seconds"] for report in found),
             bare_p50=statistics.median(bare),
+            exchange_p50=statistics.median(exchange) if exchange else None,
         )
 
 
@@ -153,6 +161,19 @@ def bare_microseconds(model: BenchModel, core: int) -> float:
         [sys.executable, "-c", _BARE], input=json.dumps(order).encode(), stdout=subprocess.PIPE, check=True
     )
     return float(done.stdout)
+
+
+def exchange_microseconds(model: BenchModel, asked: Question, answer: int, cores: Cores) -> float:
+    """The median time of the same request to a server that only receives it and sends so many bytes."""
+    command = [sys.executable, str(Path(__file__).with_name("exchange.py")), str(cores.server), str(answer)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            server = Server("exchange", int(process.stdout.readline()), process, binary=True)
+            load = start_load(server, model, asked, clients=1, seconds=0.3, core=cores.client)
+            return report_of(load)["p50"]
+        finally:
+            process.kill()
 
 
 def _expected(model: BenchModel) -> "onnxruntime.OrtValue":

@@ -22,9 +22,10 @@ from edgecanary.agent.installer import Delay
 from edgecanary.agent.orders import decide, orders, settled_outcome
 from edgecanary.agent.ports import ModelKey
 from edgecanary.agent.record import Record, new_record
-from edgecanary.agent.serving import codec
+from edgecanary.agent.serving import decoding, encoding
 from edgecanary.agent.serving.app import decode_feedback
 from edgecanary.agent.serving.messages import HttpFault
+from edgecanary.agent.serving.repeats import Repeats
 from edgecanary.agent.tensors import shape_fits
 from edgecanary.agent.trust import Offered, Trust
 from edgecanary.api.artifacts import Format
@@ -203,7 +204,7 @@ def infer(data: bytes) -> None:
     body = bytearray(data[2:])
     inputs, outputs = TENSORS
     try:
-        request = codec.decode(body, None if length == 65535 else length, inputs, outputs)
+        request = decoding.decode(body, None if length == 65535 else length, inputs, outputs)
     except HttpFault as fault:
         json.dumps(fault.message)
         return
@@ -211,7 +212,13 @@ def infer(data: bytes) -> None:
         array = request.feeds[tensor.name]
         if not shape_fits(array.shape, tensor.shape):
             raise Broken(f"{tensor.name} has shape {array.shape}")
-    codec.encode("m", "r", request, {w.name: request.feeds["x"] for w in request.outputs})
+    given = {wanted.name: request.feeds["x"] for wanted in request.outputs}
+    encoding.encode("m", "r", request, given)
+    repeats = Repeats("r", inputs, outputs)
+    for _ in range(3):
+        again = repeats.decode(body, None if length == 65535 else length)
+        if repeats.encode("m", again, given) != encoding.encode("m", "r", request, given):
+            raise Broken("a repeated request is answered otherwise")
 
 
 def feedback(data: bytes) -> None:

@@ -218,7 +218,7 @@ class InferenceApp:
         try:
             if isinstance(ticket.outcome, HttpFault):
                 raise ticket.outcome
-            if not isinstance(ticket.outcome, Response | RunFault):
+            if not isinstance(ticket.outcome, (Response, RunFault)):
                 return None
             response = self._counted(active, ticket, ticket.outcome)
         except ModelFailed as failure:

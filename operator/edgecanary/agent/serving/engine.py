@@ -14,9 +14,10 @@ from edgecanary.agent.marks import Slot
 from edgecanary.agent.ports import InstalledRevision, ModelLoadFailed
 from edgecanary.agent.runtime import catalog
 from edgecanary.agent.runtime.base import Array, Feeds, Run, RunFault, Session
-from edgecanary.agent.serving import batching, codec
-from edgecanary.agent.serving.codec import InferRequest
+from edgecanary.agent.serving import batching
+from edgecanary.agent.serving.decoding import InferRequest
 from edgecanary.agent.serving.messages import HttpFault, Response
+from edgecanary.agent.serving.repeats import Repeats
 from edgecanary.agent.serving.worker import Ticket
 from edgecanary.agent.tensors import TensorType, check_tensors, narrowed, tensor_types
 from edgecanary.base.errors import EdgecanaryError
@@ -61,6 +62,10 @@ class Engine:
     drift: "DriftMeter | None" = None
     """Counts inputs and outputs, if the model has a profile."""
     _unmeasured: list[tuple[Feeds, Outputs]] = field(default_factory=list)
+    _repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._repeats = Repeats(self.revision, self.inputs, self.outputs)
 
     def answer(self, tickets: Sequence[Ticket]) -> None:
         """Settles the outcome of each ticket.
@@ -70,9 +75,7 @@ class Engine:
         decoded: list[tuple[Ticket, InferRequest]] = []
         for ticket in tickets:
             try:
-                decoded.append(
-                    (ticket, codec.decode(ticket.body, ticket.json_length, self.inputs, self.outputs))
-                )
+                decoded.append((ticket, self._repeats.decode(ticket.body, ticket.json_length)))
             except HttpFault as fault:
                 ticket.outcome = fault
         if len(decoded) == 1:
@@ -150,7 +153,7 @@ class Engine:
             return
         if self.drift is not None and self.drift.takes():
             self._unmeasured.append((request.feeds, given))
-        encoded = codec.encode(ticket.name, self.revision, request, given)
+        encoded = self._repeats.encode(ticket.name, request, given)
         if encoded.json_length is None:
             ticket.outcome = Response(200, encoded.body)
         else:

@@ -5,6 +5,7 @@ valid and says what is wrong, so that this one only has to be fast.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -21,6 +22,8 @@ _BUFFERS: Mapping[str, tuple[Literal["d", "i", "u"], str]] = {
     "u": ("u", "<u8"),
 }
 """By numpy's kind of the wanted type: the parser's name of a buffer of numbers, and numpy's."""
+_MOST_KEPT_BYTES = 64 * 1024
+"""Of a list; the parser's memory is about fourteen times that, and kept for the next one."""
 _REFUSED = (ValueError, RuntimeError, TypeError, LookupError, MemoryError)
 """What the parser raises, for whatever reason."""
 
@@ -37,17 +40,40 @@ class Numbers:
 
     def read(self, dtype: "np.dtype[np.generic]", count: int) -> "Array | None":
         """So many numbers of this type; None unless the list is exactly that, and each fits the type."""
-        buffer = _BUFFERS.get(dtype.kind)
-        if buffer is None or len(self._array) != count:
-            return None
+        return _read(self._array, dtype, count)
+
+
+class ListReader:
+    """Reads flat lists of numbers one after the other, in memory that is made once. For one thread."""
+
+    def __init__(self) -> None:
+        self._parser = simdjson.Parser()
+
+    def read(self, data: memoryview, dtype: "np.dtype[np.generic]", shape: tuple[int, ...]) -> "Array | None":
+        """The numbers of a JSON list as an array; None where it is not exactly that, and for texts."""
+        parser = self._parser if len(data) <= _MOST_KEPT_BYTES else simdjson.Parser()
         try:
-            wide = np.frombuffer(self._array.as_buffer(of_type=buffer[0]), buffer[1])
+            found = parser.parse(data)
         except _REFUSED:
             return None
-        with np.errstate(over="ignore"):
-            array = wide.astype(dtype)
-        fits = np.isfinite(array).all() if dtype.kind == "f" else (array == wide).all()
-        return array if fits else None
+        if not isinstance(found, simdjson.Array):
+            return None
+        numbers = _read(found, dtype, math.prod(shape))
+        return None if numbers is None else numbers.reshape(shape)
+
+
+def _read(found: simdjson.Array, dtype: "np.dtype[np.generic]", count: int) -> "Array | None":
+    buffer = _BUFFERS.get(dtype.kind)
+    if buffer is None or len(found) != count:
+        return None
+    try:
+        wide = np.frombuffer(found.as_buffer(of_type=buffer[0]), buffer[1])
+    except _REFUSED:
+        return None
+    with np.errstate(over="ignore"):
+        array = wide.astype(dtype)
+    fits = np.isfinite(array).all() if dtype.kind == "f" else (array == wide).all()
+    return array if fits else None
 
 
 def parse(data: bytearray | memoryview) -> object:
@@ -74,10 +100,20 @@ def _opened(found: simdjson.Object, data: bytearray) -> object:
     if request is None or not isinstance(inputs, simdjson.Array):
         return found.as_dict()
     # Lists within `data` would come out flat. With the brackets of a request that has none, there are none.
-    if data.count(b"[") != 1 + 2 * len(inputs) + ("outputs" in request):
+    if _has_more(data, b"[", 1 + 2 * len(inputs) + ("outputs" in request)):
         return found.as_dict()
     tensors = [_tensor(item) for item in inputs]
     return {name: tensors if name == "inputs" else _plain(value) for name, value in request.items()}
+
+
+def _has_more(data: bytearray, mark: bytes, count: int) -> bool:
+    """Whether the mark occurs more often than that. Much quicker than counting all of them."""
+    at = -1
+    for _ in range(count + 1):
+        at = data.find(mark, at + 1)
+        if at < 0:
+            return False
+    return True
 
 
 def _members(item: simdjson.Object) -> "dict[str, object] | None":

@@ -1,11 +1,12 @@
 """The two servers of the agent: inference with its models, and metrics."""
 
 import asyncio
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecanary.agent import host
+from edgecanary.agent import host, interpreter
 from edgecanary.agent.marks import Marks, Slot
 from edgecanary.agent.ports import HealthCounters, InstalledRevision, ModelKey
 from edgecanary.agent.serving.app import InferenceApp
@@ -74,6 +75,7 @@ class InferenceServer:
         Raises InvalidInput for a bad address, Unavailable when it is taken.
         """
         host.share_one_heap()
+        interpreter.share_fairly()
         await self._listener.start(*addresses, field="--listen")
 
     async def stop(self) -> None:
@@ -229,6 +231,13 @@ def _expected_bytes(other: InstalledRevision, active_bytes: int) -> int:
 
 
 def _load_engine(installed: InstalledRevision, mark: Slot, threads: int, max_rows: int) -> "Engine":
+    return _loader()(installed, threads=threads, mark=mark, max_rows=max_rows)
+
+
+@functools.cache
+def _loader() -> "Callable[..., Engine]":
+    """What loads models. Before its first call there was none."""
     from edgecanary.agent.serving import engine  # noqa: PLC0415 -- numpy and the runtime cost 40 MB
 
-    return engine.load(installed, threads=threads, mark=mark, max_rows=max_rows)
+    interpreter.set_aside()
+    return engine.load

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecanary.agent.serving import codec
-from edgecanary.agent.serving.codec import to_binary
+from edgecanary.agent.serving import decoding
+from edgecanary.agent.serving.encoding import to_binary
 from edgecanary.agent.tensors import NUMPY_TYPES, TensorType
 from edgecanary.api.artifacts import DataType
 from tests.unit.agent.modelmaking import (
@@ -130,7 +130,7 @@ def test_tensors_that_start_at_odd_bytes_are_moved_to_where_every_processor_read
         header: Json = {"id": "i" * padding, "inputs": [binary_input("FP64", [1, 4], 32)]}
         body, headers = request(header, bytes(32))
         length = int(headers["Inference-Header-Content-Length"])
-        assert codec.decode(bytearray(body), length, tensors, tensors).feeds["x"].flags.aligned
+        assert decoding.decode(bytearray(body), length, tensors, tensors).feeds["x"].flags.aligned
 
 
 async def test_tensors_that_start_at_odd_bytes_are_read(node: Node, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import simdjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecanary.agent.serving import codec, jsonreading
+from edgecanary.agent.serving import decoding, jsonreading
 from edgecanary.agent.serving.messages import HttpFault
 from edgecanary.agent.tensors import NUMPY_TYPES, TensorType
 
@@ -28,7 +28,7 @@ class NoNumbers(Exception):
 def outcome(body: bytes, tensor: TensorType) -> tuple[str, bytes]:
     """The type and bytes of the decoded input, or the refusal."""
     try:
-        array = codec.decode(bytearray(body), None, (tensor,), (tensor,)).feeds[tensor.name]
+        array = decoding.decode(bytearray(body), None, (tensor,), (tensor,)).feeds[tensor.name]
     except HttpFault as fault:
         return fault.message, b""
     return f"{array.dtype}{array.shape}", array.tobytes()
@@ -57,7 +57,7 @@ def test_both_parsers_give_the_same_arrays_and_the_same_refusals(datatype: str, 
 def test_plain_numbers_are_not_made_into_python_objects(datatype: str) -> None:
     with (
         patch.object(jsonreading.Numbers, "values", side_effect=NoNumbers),
-        patch.object(codec, "_flatten", side_effect=NoNumbers),
+        patch.object(decoding, "_flatten", side_effect=NoNumbers),
     ):
         kind, data = outcome(body_of([1, 2], datatype, [1, 2]), TensorType("x", datatype, (-1, 2)))
     assert kind == f"{np.dtype(NUMPY_TYPES[datatype])}(1, 2)"

@@ -1,4 +1,4 @@
-"""Inference requests and answers of the Open Inference Protocol v2: JSON, and the binary tensor extension.
+"""Inference requests of the Open Inference Protocol v2: JSON, and the binary tensor extension.
 
 Knows bytes and arrays, and nothing of HTTP but the length of the JSON part.
 """
@@ -11,12 +11,11 @@ from itertools import chain
 from typing import TypeGuard
 
 import numpy as np
-import orjson
 
 from edgecanary.agent.runtime.base import Array
 from edgecanary.agent.serving import jsonreading
 from edgecanary.agent.serving.jsonreading import Numbers
-from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault, to_json
+from edgecanary.agent.serving.messages import MAX_ID_LENGTH, HttpFault
 from edgecanary.agent.tensors import ANY, NUMPY_TYPES, TensorType, shape_fits
 
 _JSON_TYPES: Mapping[str, frozenset[type]] = {
@@ -26,11 +25,6 @@ _JSON_TYPES: Mapping[str, frozenset[type]] = {
     "f": frozenset({int, float}),
     "O": frozenset({str}),
 }
-_DATATYPES: Mapping[tuple[str, int], str] = {
-    (np.dtype(numpy).kind, np.dtype(numpy).itemsize): name for name, numpy in NUMPY_TYPES.items()
-}
-_HALF = "%.5g"
-"""Digits that give an FP16 back; fewer than its value in FP32 has."""
 _REFUSED = {
     "classification": "is not supported: ask for the output itself and take its largest values",
     "shared_memory_region": "is not supported: send the tensor in the request",
@@ -53,20 +47,27 @@ class WantedOutput:
 
 
 @dataclass(frozen=True)
+class BinaryInput:
+    """An input whose elements stand behind the JSON."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    """In bytes."""
+    field: str
+    """What errors call it."""
+
+
+@dataclass(frozen=True)
 class InferRequest:
     """A decoded inference request."""
 
     id: str | None
     feeds: Mapping[str, Array]
     outputs: tuple[WantedOutput, ...]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An answer's body; `json_length` is set when binary tensors follow the JSON."""
-
-    body: bytes
-    json_length: int | None
+    binary: tuple[BinaryInput, ...] = ()
+    """The inputs as they came, where all of them are binary."""
 
 
 def decode(
@@ -88,65 +89,23 @@ def decode(
     request_id = request.get("id")
     if request_id is not None and not (isinstance(request_id, str) and len(request_id) <= MAX_ID_LENGTH):
         raise _bad("id", f"must be a string of at most {MAX_ID_LENGTH} characters")
-    feeds = _decode_inputs(request.get("inputs"), inputs, tail)
+    binary: list[BinaryInput] = []
+    feeds = _decode_inputs(request.get("inputs"), inputs, tail, binary)
     if tail is not None:
         tail.check_used_up()
-    return InferRequest(request_id, feeds, _decode_outputs(request, outputs))
+    whole = tuple(binary) if len(binary) == len(feeds) else ()
+    return InferRequest(request_id, feeds, _decode_outputs(request, outputs), whole)
 
 
-def encode(name: str, revision: str, request: InferRequest, arrays: Mapping[str, Array]) -> Encoded:
-    """The answer of the revision of the model that the client called by this name."""
-    outputs: list[bytes] = []
-    tail: list[bytes] = []
-    for wanted in request.outputs:
-        array = arrays[wanted.name]
-        head = _head(
-            {"name": wanted.name, "shape": list(array.shape), "datatype": datatype(array)}
-            | ({"parameters": {"binary_data_size": _binary_size(array, tail)}} if wanted.binary else {})
-        )
-        outputs.append(head if wanted.binary else b'%b,"data":[%b]}' % (head[:-1], _values(array)))
-    answer: dict[str, object] = {"model_name": name, "model_version": revision}
-    if request.id is not None:
-        answer["id"] = request.id
-    whole = b'%b,"outputs":[%b]}' % (_head(answer)[:-1], b",".join(outputs))
-    return Encoded(b"".join([whole, *tail]), len(whole) if tail else None)
+def decode_binary(inputs: Sequence[BinaryInput], data: memoryview) -> dict[str, Array]:
+    """The tensors of a request whose JSON describes them so; `data` is what stands behind it.
 
-
-def datatype(array: Array) -> str:
-    """The protocol's name of an array's element type."""
-    return _DATATYPES[array.dtype.kind, array.dtype.itemsize]
-
-
-def _binary_size(array: Array, tail: list[bytes]) -> int:
-    """Adds the array to the binary tensors; its bytes."""
-    tail.append(to_binary(array))
-    return len(tail[-1])
-
-
-def _head(content: Mapping[str, object]) -> bytes:
-    """As JSON. Only half a surrogate pair, which a client may have sent, is not for the fast encoder."""
-    try:
-        return orjson.dumps(content)
-    except TypeError:
-        return to_json(content)
-
-
-def _values(array: Array) -> bytes:
-    """The elements as JSON, without brackets: numbers in the fewest digits that give them back."""
-    flat = array.ravel()
-    if flat.dtype.kind == "O":
-        return to_json(flat.tolist())[1:-1]
-    if flat.dtype.char == "e":
-        return ",".join([_HALF] * flat.size).encode() % tuple(flat.tolist())
-    return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-
-
-def to_binary(array: Array) -> bytes:
-    """An array as the binary extension writes it: little-endian, row-major; texts with their length before."""
-    if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    texts = [str(item).encode() for item in array.ravel()]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    Raises HttpFault 400 as `decode` does.
+    """
+    tail = _Tail(data)
+    feeds = {item.name: _from_binary(tail, item) for item in inputs}
+    tail.check_used_up()
+    return feeds
 
 
 class _Tail:
@@ -178,7 +137,10 @@ def _parse(data: bytearray | memoryview) -> object:
         raise _bad("the request", f"must be JSON: {error}") from None
 
 
-def _decode_inputs(items: object, inputs: Sequence[TensorType], tail: _Tail | None) -> dict[str, Array]:
+def _decode_inputs(
+    items: object, inputs: Sequence[TensorType], tail: _Tail | None, binary: list[BinaryInput]
+) -> dict[str, Array]:
+    """The tensors by name. Adds those that stand behind the JSON to `binary`."""
     if not isinstance(items, list):
         raise _bad("inputs", "must be a list of tensors")
     wanted = {tensor.name: tensor for tensor in inputs}
@@ -191,14 +153,20 @@ def _decode_inputs(items: object, inputs: Sequence[TensorType], tail: _Tail | No
             raise _bad(f"{field}.name", f"is {_shown(name)}, must be one of {_listed(wanted)}")
         if name in feeds:
             raise _bad(f"{field}.name", f"{name!r} is there twice")
-        feeds[name] = _decode_input(content, wanted[name], f"{field} ({name})", tail)
+        feeds[name] = _decode_input(content, wanted[name], f"{field} ({name})", tail, binary)
     missing = [name for name in wanted if name not in feeds]
     if missing:
         raise _bad("inputs", f"{missing[0]!r} is missing; the model takes {_listed(wanted)}")
     return feeds
 
 
-def _decode_input(content: Mapping[str, object], tensor: TensorType, field: str, tail: _Tail | None) -> Array:
+def _decode_input(
+    content: Mapping[str, object],
+    tensor: TensorType,
+    field: str,
+    tail: _Tail | None,
+    binary: list[BinaryInput],
+) -> Array:
     if content.get("datatype") != tensor.dtype:
         raise _bad(f"{field}.datatype", f"is {_shown(content.get('datatype'))}, must be {tensor.dtype}")
     shape = _shape(content.get("shape"), tensor, field)
@@ -215,7 +183,8 @@ def _decode_input(content: Mapping[str, object], tensor: TensorType, field: str,
         raise _bad(f"{field}.data", "must be absent when binary_data_size is given")
     if not _is_int(size) or size < 0:
         raise _bad(f"{field}.binary_data_size", f"is {_shown(size)}, must be a number of bytes")
-    return _from_binary(tail.take(size, field), shape, tensor.dtype, field)
+    binary.append(BinaryInput(tensor.name, tensor.dtype, shape, size, field))
+    return _from_binary(tail, binary[-1])
 
 
 def _shape(value: object, tensor: TensorType, field: str) -> tuple[int, ...]:
@@ -273,20 +242,20 @@ def _flatten(data: object, shape: tuple[int, ...], field: str) -> list[object]:
     return level
 
 
-def _from_binary(data: memoryview, shape: tuple[int, ...], dtype: str, field: str) -> Array:
-    count = math.prod(shape)
-    if dtype == "BYTES":
-        return np.array(_texts(data, count, field), dtype=object).reshape(shape)
-    target = np.dtype(NUMPY_TYPES[dtype])
-    if len(data) != count * target.itemsize:
+def _from_binary(tail: _Tail, item: BinaryInput) -> Array:
+    data, count = tail.take(item.size, item.field), math.prod(item.shape)
+    if item.dtype == "BYTES":
+        return np.array(_texts(data, count, item.field), dtype=object).reshape(item.shape)
+    target = np.dtype(NUMPY_TYPES[item.dtype])
+    if item.size != count * target.itemsize:
         raise _bad(
-            f"{field}.binary_data_size",
-            f"is {len(data)}, must be {count * target.itemsize} for {dtype} {list(shape)}",
+            f"{item.field}.binary_data_size",
+            f"is {item.size}, must be {count * target.itemsize} for {item.dtype} {list(item.shape)}",
         )
-    if dtype == "BOOL" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
-        raise _bad(field, "binary BOOL data must be bytes of 0 or 1")
+    if item.dtype == "BOOL" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+        raise _bad(item.field, "binary BOOL data must be bytes of 0 or 1")
     # Binary tensors may start at any byte, which not every processor reads.
-    array = np.frombuffer(data, target).reshape(shape)
+    array = np.frombuffer(data, target).reshape(item.shape)
     return array if array.flags.aligned else array.copy()
 
 

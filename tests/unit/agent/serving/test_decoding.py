@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecanary.agent.serving import codec
+from edgecanary.agent.serving import decoding
 from edgecanary.agent.serving.app import decode_feedback
 from edgecanary.agent.serving.messages import HttpFault
 from edgecanary.agent.tensors import NUMPY_TYPES, TensorType, shape_fits
@@ -46,7 +46,7 @@ def refusal(decode: Callable[[], object]) -> int | None:
 
 def decode_or_refuse(body: bytes, json_length: int | None, inputs: tuple[TensorType, ...] = INPUTS) -> None:
     def decode() -> None:
-        request = codec.decode(bytearray(body), json_length, inputs, inputs)
+        request = decoding.decode(bytearray(body), json_length, inputs, inputs)
         for tensor in inputs:
             array = request.feeds[tensor.name]
             assert array.dtype == np.dtype(NUMPY_TYPES[tensor.dtype])
