@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ LARGE = 50_000
 ROUNDS = 3
 SECONDS = 1.0
 WARM_SECONDS = 0.5
+REST_SECONDS = 2.0
+"""After the last answer, before memory is looked at."""
 
 _BARE = """
 import json, os, sys, time
@@ -99,6 +102,7 @@ def compare(models: Sequence[BenchModel], cores: Cores) -> Comparison:
                 sizes_of_answers = [check(server, model, asked, expected) for server in fitting]
                 for clients in CLIENTS if binary or model.sample.size <= LARGE else CLIENTS[:1]:
                     cells += _cells(model, cores, fitting, clients, sizes_of_answers[0], binary=binary)
+            time.sleep(REST_SECONDS)
             sizes += [Size(model.name, server.name, resident_bytes(server.process.pid)) for server in servers]
     return Comparison(tuple(cells), tuple(sizes))
 

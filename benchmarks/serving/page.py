@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import Machine
-from benchmarks.serving.compare import CLIENTS, ROUNDS, SECONDS, Cell, Comparison
+from benchmarks.serving.compare import CLIENTS, REST_SECONDS, ROUNDS, SECONDS, Cell, Comparison
 from benchmarks.serving.life import IDLE_SECONDS, STARTS, Life, Several
 from benchmarks.serving.models import BenchModel
 from benchmarks.serving.swap import CLIENTS as SWAP_CLIENTS
@@ -170,7 +170,7 @@ def _answers(comparison: Comparison) -> Iterable[str]:
 def _memory(figures: Figures) -> Iterable[str]:
     yield "## Memory"
     yield ""
-    yield f"Resident MiB right after the requests above, of up to {max(CLIENTS)} clients at once."
+    yield f"Resident MiB {REST_SECONDS:g} s after the requests above, of up to {max(CLIENTS)} clients at once."
     yield ""
     sizes = figures.comparison.sizes
     ours = {size.model: size.resident_bytes for size in sizes if size.server == OURS}

@@ -206,11 +206,11 @@ class InferenceApp:
             self._watchdog.leave(ticket, active.served.hang)
             raise
         finally:
-            self.used(active)
+            self.used(active, len(ticket.body))
 
-    def used(self, active: ActiveRevision) -> None:
+    def used(self, active: ActiveRevision, request_bytes: int = 0) -> None:
         """The model answered, a moment ago. In the event loop's thread."""
-        self._quiet.touch()
+        self._quiet.touch(request_bytes)
         active.served.changed.set()
 
     def answer(self, active: ActiveRevision, ticket: Ticket, guest: Guest) -> bytes | None:

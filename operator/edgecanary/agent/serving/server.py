@@ -103,6 +103,8 @@ class InferenceServer:
                 present.served = ServedRevision(identity)
             else:
                 self._switch(installed.key, await self._load(installed, identity))
+                # Loading leaves behind what answering does not need.
+                self._quiet.touch()
 
     async def deactivate(self, key: ModelKey) -> None:
         """Stops serving the model; its requests get 404 from then on. Unknown keys are fine."""
