@@ -200,9 +200,9 @@ class Lane:
             if self._bell >= 0:
                 os.eventfd_write(self._bell, 1)
 
-    def serve(self) -> None:
-        """Waits for requests, or the bell, and answers what is there. In the model's thread."""
-        ready = self._poll.poll()
+    def serve(self, *, wait: bool) -> None:
+        """Answers what is there; with `wait` it first waits for requests or the bell. In the model's thread."""
+        ready = self._poll.poll(None if wait else 0)
         now = time.monotonic()
         for number, _ in ready:
             if number == self._bell:

@@ -153,8 +153,8 @@ class Call(Generic[T]):
 class Lane(Protocol):
     """Connections that the thread serves itself between what is queued."""
 
-    def serve(self) -> None:
-        """Waits for requests or the bell, and answers what is there."""
+    def serve(self, *, wait: bool) -> None:
+        """Answers what is there; with `wait` it first waits for requests or the bell."""
         ...
 
     def ring(self) -> None:
@@ -265,9 +265,12 @@ class Worker:
                 self._settle(self._gather(item))
 
     def _take(self) -> Ticket | Call[object] | None:
-        """The next item; the lane is served until there is one."""
-        while self._lane is not None and self._queue.empty():
-            self._lane.serve()
+        """The next item; the lane is served before each, and until there is one."""
+        waits = False
+        # In turns: where something is always queued, who is in the lane would wait for good.
+        while self._lane is not None and not waits:
+            waits = not self._queue.empty()
+            self._lane.serve(wait=not waits)
             self._do_the_rest()
         return self._queue.get()
 
