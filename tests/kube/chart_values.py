@@ -86,6 +86,8 @@ def _by_the_rules(values: JsonObject) -> JsonObject:
         operator["replicas"] = 1
     agent = _group(values, "agent")
     agent.pop("listen", None)
+    if agent.get("hostNetwork") is False:
+        agent["listen"] = ":9010"
     if not _group(agent, "trust").get("configMap"):
         _group(agent, "settings").pop("trustThreshold", None)
     _group(values, "namespace").pop("labels", None)
