@@ -37,7 +37,7 @@ EVERYBODY = [{"stratum": [], "below": f"1{'0' * 16}"}]
 T = TypeVar("T")
 
 
-def until(find: Callable[[], T | None], what: str, *, seconds: float = 90.0) -> T:
+def until(find: Callable[[], T | None], what: str, *, seconds: float = 240.0) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := find()) is not None:
