@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -388,21 +387,3 @@ def test_a_form_fits_the_same_head_with_other_lengths_and_no_other() -> None:
 def test_heads_without_one_length_have_no_form(head: bytes) -> None:
     with pytest.raises(ValueError, match="the head"):
         Form(head)
-
-
-async def test_a_lent_connection_is_answered_while_something_is_always_queued(
-    node: Node, tmp_path: Path
-) -> None:
-    await node.server.activate(install(tmp_path, adding_model(1), row_io()))
-    active = node.server._registry.active(KEY)
-    assert active is not None
-    async with wired(node) as wire:
-        await lent(node, wire)
-        enough = threading.Event()
-        calls = [active.worker.call(lambda: enough.wait(0.005)) for _ in range(2000)]
-        await wire.send(QUICK)
-        status, _, body = await wire.answer()
-        assert (status, outputs(body)) == (200, [1, 11, 21, 31])
-        assert not calls[-1].waiter.done(), "it waited for all that was queued"
-        enough.set()
-        await calls[-1].waiter
