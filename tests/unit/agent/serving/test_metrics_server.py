@@ -4,7 +4,6 @@ import asyncio
 
 import aiohttp
 import onnxruntime
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgecanary.agent import host
@@ -34,9 +33,7 @@ async def test_metrics_and_health_are_served_and_nothing_else() -> None:
     await server.stop()
 
 
-async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests() -> None:
     trimmed: list[float] = []
     happened = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -45,8 +42,7 @@ async def test_the_heap_is_trimmed_once_after_the_last_of_several_requests(
         trimmed.append(loop.time())
         happened.set()
 
-    monkeypatch.setattr(host, "rest", trim)
-    quiet = QuietTrim(0.2)
+    quiet = QuietTrim(0.2, rest=trim)
     last = 0.0
     for _ in range(5):
         quiet.touch()
